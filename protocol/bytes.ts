@@ -1,0 +1,115 @@
+/**
+ * The small change of the wire: integers big-endian, LP(x) = u32 length | x, and a reader that leaves nothing over.
+ * Source: wire.md 1.
+ */
+import { ProtocolError } from "./errors.ts";
+
+export function u8(value: number): Buffer {
+  return Buffer.of(value);
+}
+
+export function u16(value: number): Buffer {
+  const bytes = Buffer.allocUnsafe(2);
+  bytes.writeUInt16BE(value);
+  return bytes;
+}
+
+export function u32(value: number): Buffer {
+  const bytes = Buffer.allocUnsafe(4);
+  bytes.writeUInt32BE(value);
+  return bytes;
+}
+
+/** Epochs, counters and times stay below 2^53, so a number holds them; the wire has room for 64 bits. */
+export function u64(value: number): Buffer {
+  const bytes = Buffer.allocUnsafe(8);
+  bytes.writeUInt32BE(Math.floor(value / 0x1_0000_0000), 0);
+  bytes.writeUInt32BE(value % 0x1_0000_0000, 4);
+  return bytes;
+}
+
+/** u32 length | x */
+export function lp(bytes: Uint8Array): Buffer {
+  return Buffer.concat([u32(bytes.length), bytes]);
+}
+
+export function concat(...parts: Uint8Array[]): Buffer {
+  return Buffer.concat(parts);
+}
+
+/** For public values only: the time it takes tells where they differ. */
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return Buffer.compare(a, b) === 0;
+}
+
+/** Reads a body from its first byte to its last; what is missing or left over is `malformed`. */
+export class ByteReader {
+  readonly #bytes: Buffer;
+  readonly #what: string;
+  #at = 0;
+
+  /** @param what names the body in errors, e.g. "M1" */
+  constructor(bytes: Uint8Array, what: string) {
+    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    this.#what = what;
+  }
+
+  /** Bytes not yet read. */
+  get left(): number {
+    return this.#bytes.length - this.#at;
+  }
+
+  /** Bytes read so far: "all bytes in front of the signature". */
+  get before(): Buffer {
+    return this.#bytes.subarray(0, this.#at);
+  }
+
+  /** @throws {ProtocolError} `malformed` when fewer bytes are left */
+  take(bytes: number): Buffer {
+    if (this.left < bytes) {
+      throw new ProtocolError("malformed", `${this.#what}: ${bytes} bytes wanted at ${this.#at}, ${this.left} left`);
+    }
+    this.#at += bytes;
+    return this.#bytes.subarray(this.#at - bytes, this.#at);
+  }
+
+  u8(): number {
+    return this.take(1)[0]!;
+  }
+
+  u16(): number {
+    return this.take(2).readUInt16BE();
+  }
+
+  u32(): number {
+    return this.take(4).readUInt32BE();
+  }
+
+  /** @throws {ProtocolError} `malformed` above 2^53 - 1 */
+  u64(): number {
+    const bytes = this.take(8);
+    const value = bytes.readUInt32BE(0) * 0x1_0000_0000 + bytes.readUInt32BE(4);
+    if (!Number.isSafeInteger(value)) throw new ProtocolError("malformed", `${this.#what}: integer above 2^53 - 1`);
+    return value;
+  }
+
+  lp(): Buffer {
+    return this.take(this.u32());
+  }
+
+  rest(): Buffer {
+    return this.take(this.left);
+  }
+
+  /** A byte that has one lawful value, such as a version. */
+  expect(bytes: Uint8Array): void {
+    if (!equalBytes(this.take(bytes.length), bytes)) {
+      throw new ProtocolError("malformed", `${this.#what}: another value than ${Buffer.from(bytes).toString("hex")}`);
+    }
+  }
+
+  /** @throws {ProtocolError} `malformed` when bytes are left over */
+  end(): void {
+    if (this.left > 0) throw new ProtocolError("malformed", `${this.#what}: ${this.left} bytes left over`);
+  }
+}

@@ -1,0 +1,114 @@
+/**
+ * Who somebody is: an RSA-4096 public key, and the uid made from it.
+ *
+ * One uid everywhere: lower-case hex SHA-256 of the key's OpenSSH line `ssh-rsa AAAA...` without comment (seed 001).
+ */
+import { constants, createPublicKey, hash, type KeyObject, verify } from "node:crypto";
+import { equalBytes, lp } from "./bytes.ts";
+import { SIGNATURE_BYTES } from "./crypto/transcript.ts";
+import { ProtocolError } from "./errors.ts";
+
+declare const uidBrand: unique symbol;
+/** 64 lower-case hex digits. */
+export type Uid = string & { readonly [uidBrand]: true };
+
+export const UID_BYTES = 32;
+/** Canonical DER SubjectPublicKeyInfo of RSA-4096 with e = 65537 (RFC 8017 A.1, RFC 5280 §4.1.2.7). */
+export const SPKI_BYTES = 550;
+
+const SPKI_HEAD = Buffer.from("30820222300d06092a864886f70d01010105000382020f003082020a0282020100", "hex");
+const SPKI_TAIL = Buffer.from("0203010001", "hex");
+const MODULUS_BYTES = 512;
+
+/** @throws {ProtocolError} `bad-uid` */
+export function parseUid(text: string): Uid {
+  if (!/^[0-9a-f]{64}$/.test(text)) throw new ProtocolError("bad-uid", "a uid is 64 lower-case hex digits");
+  return text as Uid;
+}
+
+export function uidFromBytes(bytes: Uint8Array): Uid {
+  if (bytes.length !== UID_BYTES)
+    throw new ProtocolError("bad-uid", `a uid of ${bytes.length} bytes came, it has ${UID_BYTES}`);
+  return Buffer.from(bytes).toString("hex") as Uid;
+}
+
+export function uidBytes(uid: Uid): Buffer {
+  return Buffer.from(uid, "hex");
+}
+
+/** uid of an OpenSSH key line; a comment behind the key does not count (seed 001: user id). */
+export function uidOfSshLine(line: string): Uid {
+  return hash("sha256", line.trim().split(/\s+/).slice(0, 2).join(" "), "hex") as Uid;
+}
+
+/** A parsed, canonical RSA-4096 public key. */
+export class PublicKey {
+  readonly spki: Buffer;
+  readonly uid: Uid;
+  #keyObject: KeyObject | undefined;
+
+  /** @throws {ProtocolError} `key-bad` unless exactly 4096 bits, e = 65537 and canonical DER */
+  constructor(spki: Uint8Array) {
+    const modulus = spki.subarray(SPKI_HEAD.length, SPKI_HEAD.length + MODULUS_BYTES);
+    const canonical =
+      spki.length === SPKI_BYTES &&
+      equalBytes(spki.subarray(0, SPKI_HEAD.length), SPKI_HEAD) &&
+      equalBytes(spki.subarray(-SPKI_TAIL.length), SPKI_TAIL) &&
+      (modulus[0]! & 0x80) !== 0 &&
+      (modulus[MODULUS_BYTES - 1]! & 1) === 1;
+    if (!canonical)
+      throw new ProtocolError(
+        "key-bad",
+        `a public key of ${spki.length} bytes came, canonical RSA-4096 with e = 65537 was expected`,
+      );
+    this.spki = Buffer.from(spki);
+    this.uid = uidOfSshLine(sshLine(modulus));
+  }
+
+  /** RSASSA-PSS, SHA-256, MGF1-SHA-256, salt 32 (RFC 8017 §8.1.2). */
+  verifies(message: Uint8Array, signature: Uint8Array): boolean {
+    if (signature.length !== SIGNATURE_BYTES) return false;
+    this.#keyObject ??= createPublicKey({ key: this.spki, format: "der", type: "spki" });
+    return verify(
+      "sha256",
+      message,
+      { key: this.#keyObject, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 },
+      signature,
+    );
+  }
+
+  /** `ssh-rsa AAAA...` (RFC 4253 §6.6) */
+  get sshLine(): string {
+    return sshLine(this.spki.subarray(SPKI_HEAD.length, SPKI_HEAD.length + MODULUS_BYTES));
+  }
+
+  get pem(): string {
+    const lines = this.spki.toString("base64").match(/.{1,64}/g)!;
+    return `-----BEGIN PUBLIC KEY-----\n${lines.join("\n")}\n-----END PUBLIC KEY-----\n`;
+  }
+}
+
+/** Reads a public key from PEM, base64 DER or an OpenSSH line. @throws {ProtocolError} `key-bad` */
+export function readPublicKey(text: string): PublicKey {
+  const ssh = /^ssh-rsa\s+([A-Za-z0-9+/=]+)/.exec(text.trim());
+  if (ssh) {
+    const blob = Buffer.from(ssh[1]!, "base64");
+    const head = Buffer.concat([lp(Buffer.from("ssh-rsa")), lp(Buffer.from([1, 0, 1])), Buffer.from([0, 0, 2, 1, 0])]);
+    if (blob.length !== head.length + MODULUS_BYTES || !equalBytes(blob.subarray(0, head.length), head)) {
+      throw new ProtocolError("key-bad", "an ssh-rsa line came that is not RSA-4096 with e = 65537");
+    }
+    return new PublicKey(Buffer.concat([SPKI_HEAD, blob.subarray(head.length), SPKI_TAIL]));
+  }
+  const pem = /-----BEGIN PUBLIC KEY-----([A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----/.exec(text);
+  return new PublicKey(Buffer.from((pem?.[1] ?? text).replace(/\s+/g, ""), "base64"));
+}
+
+function sshLine(modulus: Uint8Array): string {
+  // The leading zero keeps the integer positive: mpint, RFC 4251 §5.
+  const blob = Buffer.concat([
+    lp(Buffer.from("ssh-rsa")),
+    lp(Buffer.from([1, 0, 1])),
+    lp(Buffer.concat([Buffer.of(0), modulus])),
+  ]);
+  return `ssh-rsa ${blob.toString("base64")}`;
+}

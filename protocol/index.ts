@@ -1,0 +1,1 @@
+export { DeviceError, ProtocolError, VaultError } from "./errors.ts";
