@@ -5,7 +5,9 @@
 import { ProtocolError } from "./errors.ts";
 
 export function u8(value: number): Buffer {
-  return Buffer.of(value);
+  const bytes = Buffer.allocUnsafe(1);
+  bytes.writeUInt8(value);
+  return bytes;
 }
 
 export function u16(value: number): Buffer {
@@ -22,6 +24,7 @@ export function u32(value: number): Buffer {
 
 /** Epochs, counters and times stay below 2^53, so a number holds them; the wire has room for 64 bits. */
 export function u64(value: number): Buffer {
+  if (!Number.isSafeInteger(value)) throw new RangeError(`${value} is no integer that a number holds exactly`);
   const bytes = Buffer.allocUnsafe(8);
   bytes.writeUInt32BE(Math.floor(value / 0x1_0000_0000), 0);
   bytes.writeUInt32BE(value % 0x1_0000_0000, 4);

@@ -29,8 +29,8 @@ export class RisingCounter {
 
   /** @returns false when the number is not above all earlier ones */
   accept(counter: number): boolean {
-    if (counter <= this.#last) return false;
-    this.#last = counter;
-    return true;
+    const rises = counter > this.#last; // asked this way round NaN is refused too
+    if (rises) this.#last = counter;
+    return rises;
   }
 }

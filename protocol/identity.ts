@@ -90,7 +90,7 @@ export class PublicKey {
 
 /** Reads a public key from PEM, base64 DER or an OpenSSH line. @throws {ProtocolError} `key-bad` */
 export function readPublicKey(text: string): PublicKey {
-  const ssh = /^ssh-rsa\s+([A-Za-z0-9+/=]+)/.exec(text.trim());
+  const ssh = /^ssh-rsa\s+([A-Za-z0-9+/]+={0,2})(?:\s|$)/.exec(text.trim());
   if (ssh) {
     const blob = Buffer.from(ssh[1]!, "base64");
     const head = Buffer.concat([lp(Buffer.from("ssh-rsa")), lp(Buffer.from([1, 0, 1])), Buffer.from([0, 0, 2, 1, 0])]);
@@ -100,7 +100,10 @@ export function readPublicKey(text: string): PublicKey {
     return new PublicKey(Buffer.concat([SPKI_HEAD, blob.subarray(head.length), SPKI_TAIL]));
   }
   const pem = /-----BEGIN PUBLIC KEY-----([A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----/.exec(text);
-  return new PublicKey(Buffer.from((pem?.[1] ?? text).replace(/\s+/g, ""), "base64"));
+  const base64 = (pem?.[1] ?? text).replace(/\s+/g, "");
+  // Buffer.from skips what is not base64; a key file with such characters in it is a damaged one.
+  if (!/^[A-Za-z0-9+/]+={0,2}$/.test(base64)) throw new ProtocolError("key-bad", "no PEM, base64 or ssh-rsa key came");
+  return new PublicKey(Buffer.from(base64, "base64"));
 }
 
 function sshLine(modulus: Uint8Array): string {

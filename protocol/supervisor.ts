@@ -11,6 +11,7 @@ export type Order<Place extends string, Kind extends string> = {
   readonly [P in Place]: { readonly [K in Kind]?: Place };
 };
 
+/** One run of one conversation: knows its place and admits only what the order has a row for. */
 export class Supervisor<Place extends string, Kind extends string> {
   readonly conversation: string;
   readonly #order: Order<Place, Kind>;

@@ -1,0 +1,50 @@
+# Feldfon. Bare `make` lists the targets. Each sees first to all it needs, also in a fresh clone; what is there already
+# costs nothing. From Node to voices: bin/toolchain, package-lock.json, system-packages.txt.
+
+.DEFAULT_GOAL := help
+.PHONY: help toolchain install build check test demo run run-server run-handset bench clean system-test system-demo
+
+# Only the toolchain's Node and npm are used, and native modules are built against its headers, whatever a user's npm
+# configuration says.
+export PATH := $(CURDIR)/.toolchain/bin:$(PATH)
+export npm_package_config_node_gyp_nodedir := $(CURDIR)/.toolchain/nodedir
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target does; do printf '%-20s %s\n' "$$target" "$$does"; done
+
+toolchain: ## Node 24 and npm into .toolchain/, unless the system's are new enough
+	@bin/toolchain
+
+install: toolchain ## the packages of package-lock.json into node_modules/
+	@cmp -s package-lock.json node_modules/.installed-lock || \
+	  { npm ci && cp package-lock.json node_modules/.installed-lock; }
+
+build: install ## compile to dist/ (the programs run without: Node reads TypeScript)
+	npm run --silent build
+
+check: install ## lint, format, types
+	npm run --silent check
+
+test: system-test install ## every test
+	npm run --silent test
+
+demo: system-demo install ## a server and two handsets call each other, and a table says how it went
+	@npm run --silent demo -- $(ARGS)
+
+run: install ## a server and a handset in this terminal; prints the command for a second one
+	@bin/run
+
+run-server: install ## only the server, e.g. make run-server ARGS="--data /tmp/feldfon --port 6000"
+	@bin/feldfon-server $(ARGS)
+
+run-handset: install ## only a handset, e.g. make run-handset ARGS="--server HOST:5060 --server-key UID --name berta"
+	@bin/feldfon-handset $(ARGS)
+
+bench: install ## measure, e.g. make bench ARGS="merkle --json"; without ARGS the list
+	@npm run --silent bench -- $(or $(ARGS),--list)
+
+clean: ## remove what was built; toolchain, packages and every handset's data stay
+	rm -rf dist coverage
+
+system-test system-demo: system-%:
+	@bin/system-packages $*

@@ -1,0 +1,166 @@
+/**
+ * The way of voice packets between this handset's engine and the other one's (design 6; ladder in
+ * protocol/media/README.md).
+ *
+ *     voice engine --packet--> way --relay id | packet--> relay ~~~ other handset
+ *     voice engine <--packet-- way <--own id | packet--- relay ~~~
+ */
+import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
+import { once } from "node:events";
+import { DeviceError } from "@feldfon/protocol/errors";
+import { type Address, hostOf, parseAddress } from "@feldfon/protocol/media/address";
+import { boundHolds, encodeBind, encodeData, parseRelayDatagram } from "@feldfon/protocol/media/relay";
+import type { Slot, Vault } from "@feldfon/protocol/vault";
+
+/** How packets get there. The relay is one way; handsets that know each other's address will have another. */
+export interface Way {
+  /** Resolves when packets can be sent and received. @throws {DeviceError} `no-socket` */
+  open(): Promise<void>;
+  /** Like every datagram: it arrives or it does not. */
+  send(packet: Uint8Array): void;
+  /** The line came back, perhaps under another address: make sure of the way now. */
+  renew(): void;
+  /** Wipes its keys. Closing twice is harmless. */
+  close(): void;
+}
+
+export interface RelayWayOptions {
+  vault: Vault;
+  /** The server's address as the line has it, and its UDP port. */
+  host: string;
+  port: number;
+  /** This handset's, from the call's hop. */
+  relayId: Uint8Array;
+  /** bk; the way takes it over and wipes it. */
+  key: Slot<"mac">;
+  /** One packet of the other end, still sealed and unchecked. */
+  onPacket(packet: Buffer): void;
+  /** The socket failed while open; the way is closed then. */
+  onError(error: DeviceError): void;
+}
+
+export interface RelayWayStatistics {
+  /** The relay has answered a BIND: it knows where to send. */
+  bound: boolean;
+  sent: number;
+  received: number;
+  /** Not from the server, not for this relay id, or of no known form. */
+  strange: number;
+  /** The system would not send it: no network at the moment. */
+  unsendable: number;
+}
+
+const UNANSWERED_MS = 500;
+const KEEP_MS = 15_000;
+/** No packet for so long, after there were some: a NAT on the way may have moved this handset. */
+const SILENT_MS = 1000;
+
+export class RelayWay implements Way {
+  readonly #options: RelayWayOptions;
+  readonly #relayId: Buffer;
+  readonly #relay: Address;
+  readonly #relayHost: string;
+  #socket: Socket | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  /** Counter of the next BIND. */
+  #counter = 0;
+  /** Counter of the last BIND that was answered. */
+  #answered = -1;
+  #bindAtMs = 0;
+  #heardAtMs = Number.POSITIVE_INFINITY;
+  readonly #counts = { sent: 0, received: 0, strange: 0, unsendable: 0 };
+
+  /** @throws {ProtocolError} `bad-address` unless host is an IP address */
+  constructor(options: RelayWayOptions) {
+    this.#options = options;
+    this.#relayId = Buffer.from(options.relayId);
+    this.#relay = parseAddress(options.host, options.port);
+    this.#relayHost = hostOf(this.#relay);
+  }
+
+  async open(): Promise<void> {
+    const socket = createSocket(this.#relay.family === 4 ? "udp4" : "udp6");
+    this.#socket = socket;
+    try {
+      socket.bind();
+      // Somebody may hang up before the system has given the port; then it never listens.
+      await Promise.race([once(socket, "listening"), once(socket, "close")]);
+    } catch (cause) {
+      this.close();
+      throw new DeviceError("no-socket", "no voice: the system gives no UDP socket", { cause });
+    }
+    if (this.#closed) return;
+    socket.on("message", (datagram, source) => this.#receive(datagram, source));
+    socket.on("error", (cause) => {
+      this.close();
+      this.#options.onError(new DeviceError("no-socket", "no voice: the UDP socket failed", { cause }));
+    });
+    this.#bind();
+    this.#timer = setInterval(() => this.#keep(), UNANSWERED_MS);
+  }
+
+  send(packet: Uint8Array): void {
+    if (!this.#timer) return;
+    this.#counts.sent++;
+    this.#transmit(encodeData(this.#relayId, packet));
+  }
+
+  renew(): void {
+    if (this.#timer) this.#bind();
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    this.#socket?.close();
+    this.#options.vault.wipe(this.#options.key);
+  }
+
+  get statistics(): RelayWayStatistics {
+    return { ...this.#counts, bound: this.#answered >= 0 };
+  }
+
+  #bind(): void {
+    const { vault, key } = this.#options;
+    this.#bindAtMs = performance.now();
+    this.#transmit(encodeBind(vault, key, this.#relayId, this.#counter++));
+  }
+
+  #keep(): void {
+    const nowMs = performance.now();
+    const unanswered = this.#answered < this.#counter - 1;
+    if (unanswered || nowMs - this.#bindAtMs >= KEEP_MS || nowMs - this.#heardAtMs >= SILENT_MS) this.#bind();
+  }
+
+  #receive(datagram: Buffer, source: RemoteInfo): void {
+    if (this.#closed) return;
+    const parsed = this.#isRelay(source) ? parseRelayDatagram(datagram) : undefined;
+    if (!parsed || parsed.kind === "stun" || !parsed.relayId.equals(this.#relayId)) {
+      this.#counts.strange++;
+      return;
+    }
+    if (parsed.kind === "data") {
+      this.#counts.received++;
+      this.#heardAtMs = performance.now();
+      this.#options.onPacket(parsed.packet);
+      return;
+    }
+    const awaited = parsed.counter > this.#answered && parsed.counter < this.#counter;
+    if (awaited && boundHolds(this.#options.vault, this.#options.key, parsed)) this.#answered = parsed.counter;
+    else this.#counts.strange++;
+  }
+
+  #isRelay(source: RemoteInfo): boolean {
+    return source.port === this.#relay.port && hostOf(parseAddress(source.address, source.port)) === this.#relayHost;
+  }
+
+  #transmit(datagram: Buffer): void {
+    this.#socket!.send(datagram, this.#relay.port, this.#options.host, (error) => {
+      if (error) this.#counts.unsendable++;
+    });
+  }
+}

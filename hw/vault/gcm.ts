@@ -1,0 +1,38 @@
+/** AES-256-GCM with a tag of 16 bytes behind the ciphertext (NIST SP 800-38D), and the key derivation beside it. */
+import { createCipheriv, createDecipheriv, hkdfSync } from "node:crypto";
+
+export const KEY_BYTES = 32;
+export const NONCE_BYTES = 12;
+export const TAG_BYTES = 16;
+/** key | iv (stream), master key | master salt (media) */
+export const KEY_AND_IV_BYTES = KEY_BYTES + NONCE_BYTES;
+
+/** @returns ciphertext | tag */
+export function gcmSeal(key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, clear: Uint8Array): Buffer {
+  const cipher = createCipheriv("aes-256-gcm", key, nonce, { authTagLength: TAG_BYTES });
+  cipher.setAAD(aad);
+  const ciphertext = cipher.update(clear);
+  cipher.final();
+  return Buffer.concat([ciphertext, cipher.getAuthTag()]);
+}
+
+/** @returns undefined when the tag does not fit; nothing of the clear text is let out before */
+export function gcmOpen(key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Buffer | undefined {
+  if (sealed.length < TAG_BYTES) return undefined;
+  const decipher = createDecipheriv("aes-256-gcm", key, nonce, { authTagLength: TAG_BYTES });
+  decipher.setAAD(aad);
+  decipher.setAuthTag(sealed.subarray(sealed.length - TAG_BYTES));
+  const clear = decipher.update(sealed.subarray(0, sealed.length - TAG_BYTES));
+  try {
+    decipher.final();
+  } catch {
+    clear.fill(0);
+    return undefined;
+  }
+  return clear;
+}
+
+/** HKDF-SHA-256 (RFC 5869), 1..8,160 bytes. */
+export function hkdf(keyMaterial: Uint8Array, salt: Uint8Array, info: Uint8Array, lengthBytes: number): Buffer {
+  return Buffer.from(hkdfSync("sha256", keyMaterial, salt, info, lengthBytes));
+}

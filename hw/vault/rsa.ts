@@ -1,0 +1,150 @@
+/** RSA-4096 with e = 65537 and its key file (PKCS#8 in PEM: RFC 5958, RFC 7468). */
+import {
+  constants,
+  createPrivateKey,
+  createPublicKey,
+  type KeyObject,
+  publicEncrypt,
+  randomUUID,
+  sign,
+  subtle,
+  verify,
+  type webcrypto,
+} from "node:crypto";
+import { constants as fileConstants } from "node:fs";
+import { type FileHandle, open, rename, rm } from "node:fs/promises";
+import { dirname } from "node:path";
+import { promisify } from "node:util";
+import { VaultError } from "@feldfon/protocol/errors";
+
+export const MODULUS_BITS = 4096;
+export const PUBLIC_EXPONENT = 65537;
+const OWNER_ONLY = 0o600;
+const FILE_BYTES_MAX = 16 * 1024;
+const PSS = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 };
+
+const signOffLoop = promisify<string, Uint8Array, { key: KeyObject; padding: number; saltLength: number }, Buffer>(
+  sign,
+);
+
+/** RSASSA-PSS, SHA-256, salt 32, off the event loop; the message is copied first. */
+export function pssSign(privateKey: KeyObject, message: Uint8Array): Promise<Buffer> {
+  return signOffLoop("sha256", message, { key: privateKey, ...PSS });
+}
+
+/** RSAES-OAEP, SHA-256. @param spki DER SubjectPublicKeyInfo @throws {VaultError} `bad-key` */
+export function oaepSeal(spki: Uint8Array, label: Uint8Array, clear: Uint8Array): Buffer {
+  const key = readKey(() => createPublicKey({ key: Buffer.from(spki), format: "der", type: "spki" }));
+  return publicEncrypt({ key, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: "sha256", oaepLabel: label }, clear);
+}
+
+export function oaepKey(privateKey: KeyObject): webcrypto.CryptoKey {
+  return privateKey.toCryptoKey({ name: "RSA-OAEP", hash: "SHA-256" }, false, ["decrypt"]);
+}
+
+/** Off the event loop. @returns undefined whatever the cause */
+export async function oaepOpen(
+  key: webcrypto.CryptoKey,
+  label: Uint8Array,
+  sealed: Uint8Array,
+): Promise<Buffer | undefined> {
+  try {
+    return Buffer.from(await subtle.decrypt({ name: "RSA-OAEP", label: Buffer.from(label) }, key, Buffer.from(sealed)));
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Reads a private key and tries it (seed 003: validate_key_pair, test_key_pair).
+ *
+ * @returns the key and its public half: canonical DER SubjectPublicKeyInfo
+ * @throws {VaultError} `bad-key` for another algorithm, size or exponent, and for halves that do not belong together
+ */
+export async function checkedKey(read: () => KeyObject): Promise<{ privateKey: KeyObject; spki: Buffer }> {
+  const privateKey = readKey(read);
+  const publicKey = createPublicKey(privateKey);
+  const trial = Buffer.from("feldfon/1 key pair trial\0");
+  const signature = await pssSign(privateKey, trial).catch(() => Buffer.alloc(0));
+  if (!verify("sha256", trial, { key: publicKey, ...PSS }, signature)) {
+    throw new VaultError("bad-key", "a key pair came whose halves do not belong together");
+  }
+  return { privateKey, spki: publicKey.export({ type: "spki", format: "der" }) };
+}
+
+function readKey(read: () => KeyObject): KeyObject {
+  let key: KeyObject;
+  try {
+    key = read();
+  } catch {
+    // OpenSSL's reason is not kept: it may quote what was read.
+    throw new VaultError("bad-key", "what came does not read as a key, RSA-4096 was expected");
+  }
+  const { modulusLength, publicExponent } = key.asymmetricKeyDetails ?? {};
+  const fits =
+    key.asymmetricKeyType === "rsa" && modulusLength === MODULUS_BITS && publicExponent === BigInt(PUBLIC_EXPONENT);
+  if (!fits) throw new VaultError("bad-key", "another key than RSA-4096 with e = 65537 came");
+  return key;
+}
+
+/** @throws {VaultError} `no-key`, `key-file-open` (others may read it), `bad-key` */
+export async function readKeyFile(path: string): Promise<{ privateKey: KeyObject; spki: Buffer }> {
+  const text = await readPrivately(path);
+  try {
+    return await checkedKey(() => {
+      if (!text.toString("latin1").startsWith("-----BEGIN PRIVATE KEY-----")) throw new Error("not PKCS#8 in PEM");
+      return createPrivateKey({ key: text, format: "pem" });
+    });
+  } finally {
+    text.fill(0);
+  }
+}
+
+async function readPrivately(path: string): Promise<Buffer> {
+  let file: FileHandle;
+  try {
+    // Without O_NONBLOCK a pipe of that name would keep us waiting.
+    file = await open(path, fileConstants.O_RDONLY | fileConstants.O_NONBLOCK);
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== "ENOENT") {
+      throw new VaultError("bad-key", "the key file cannot be opened", { cause });
+    }
+    throw new VaultError("no-key", "there is no key file at the given path", { cause });
+  }
+  try {
+    const stat = await file.stat();
+    if (!stat.isFile() || stat.size > FILE_BYTES_MAX) {
+      throw new VaultError("bad-key", "what lies at the path of the key file is not a key file");
+    }
+    if (stat.mode & 0o077) {
+      throw new VaultError("key-file-open", "the key file may be read by others: chmod 600 it, or make a new key");
+    }
+    return await file.readFile();
+  } finally {
+    await file.close();
+  }
+}
+
+/** Saved whole or not at all. @throws {VaultError} `not-saved`; what was there before is still there */
+export async function writeKeyFile(path: string, privateKey: KeyObject): Promise<void> {
+  const temporary = `${path}.${randomUUID()}`;
+  const pem = Buffer.from(privateKey.export({ type: "pkcs8", format: "pem" }));
+  try {
+    const file = await open(temporary, "wx", OWNER_ONLY);
+    try {
+      await file.writeFile(pem);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+    // The new name itself survives a power cut only once the folder is written.
+    const folder = await open(dirname(path), "r");
+    await folder.sync().finally(() => folder.close());
+  } catch (cause) {
+    await rm(temporary, { force: true });
+    throw new VaultError("not-saved", "the key file could not be saved", { cause });
+  } finally {
+    pem.fill(0);
+  }
+}

@@ -1,0 +1,279 @@
+/**
+ * The channel after its handshake: every frame body is a counter, a sealed and padded SIP message, and a tag
+ * (wire.md 1, CHANNEL: frame, clear, step 5; design 3).
+ *
+ *     frame body   0         8                        8 + 256 k     24 + 256 k
+ *                  +---------+------------------------+-------------+      c: u64, 0, 1, 2 .. per direction and key
+ *                  | c       | ciphertext             | tag (16)    |      AAD: u32 bytes of frame body | c
+ *                  +---------+------------------------+-------------+
+ *     clear        0    4            4 + n    256 k
+ *                  +----+------------+--------+
+ *                  | n  | SIP (n)    | zeros  |      n: u32; the least zeros that reach a multiple of 256, all checked
+ *                  +----+------------+--------+
+ *
+ *     handshake --ch--> "connect" keys --join(): j--> "joined" keys, one direction at a time --keepResume()--> ticket
+ *
+ * What throws what: `open` ProtocolError `bad-counter`, `unauthentic`, `malformed` (the line is to be closed, its
+ * secrets wiped by the caller; a frame that did not open moved nothing); `seal` `frame-too-long`; every method
+ * `closed` after `wipe()` or `keepResume()`; `join`, `switchSeal`, `switchOpen`, `relayKey` in a wrong place
+ * `out-of-order`.
+ */
+import { ByteReader, u32, u64 } from "../bytes.ts";
+import { StreamCounter } from "../counters.ts";
+import { kdf, labelled, transcript } from "../crypto/transcript.ts";
+import { ProtocolError, VaultError } from "../errors.ts";
+import { MAX_BODY_BYTES } from "../frames.ts";
+import type { Uid } from "../identity.ts";
+import type { Slot, Vault } from "../vault.ts";
+import { ResumeTicket } from "./ticket.ts";
+
+/** Which half of the channel this end is; "c2s" is what the client seals. */
+export type Side = "client" | "server";
+
+export const PAD_BYTES = 256;
+export const FRAMES_PER_KEY = 1024;
+export const RELAY_ID_BYTES = 8;
+const COUNTER_BYTES = 8;
+const LENGTH_BYTES = 4;
+const TAG_BYTES = 16;
+const OVERHEAD_BYTES = COUNTER_BYTES + TAG_BYTES;
+const SECRET_BYTES = 32;
+const STREAM_KEY_BYTES = 44;
+
+/** The longest SIP message whose frame body stays within 10 MiB. */
+export const MAX_CLEAR_BYTES = Math.floor((MAX_BODY_BYTES - OVERHEAD_BYTES) / PAD_BYTES) * PAD_BYTES - LENGTH_BYTES;
+
+/** What a handshake leaves behind: who, under which transcript, and the secret that both ends now share. */
+export interface Handshaken {
+  vault: Vault;
+  side: Side;
+  /** Proven uid of the other end. */
+  peer: Uid;
+  /** T("channel", M1, M2, M3, M4), after a resume T("resumed", R1, R2). */
+  th: Buffer;
+  /** ch of M1..M4 or j of a resume. The channel takes it over. */
+  secret: Slot<"derive">;
+}
+
+export class SealedChannel {
+  readonly side: Side;
+  readonly peer: Uid;
+  /** Names this channel and no other: T over every byte of its handshake. */
+  readonly th: Buffer;
+  readonly #vault: Vault;
+  /** Every slot this channel has made or taken over; all are wiped at its end, most of them earlier. */
+  readonly #slots: Slot[] = [];
+  #place: "connected" | "joined" | "closed";
+  /** ch until `join`, j from then on. */
+  #secret: Slot<"derive">;
+  #seal: Direction<"stream-seal">;
+  #open: Direction<"stream-open">;
+  /** "joined" keys that wait for their first frame. */
+  #nextSeal: Direction<"stream-seal"> | undefined;
+  #nextOpen: Direction<"stream-open"> | undefined;
+  #ticket: ResumeTicket | undefined;
+
+  private constructor({ vault, side, peer, th, secret }: Handshaken, keys: "connect" | "joined") {
+    this.#vault = vault;
+    this.side = side;
+    this.peer = peer;
+    this.th = th;
+    this.#secret = secret;
+    this.#slots.push(secret);
+    this.#place = keys === "connect" ? "connected" : "joined";
+    try {
+      [this.#seal, this.#open] = this.#pair(keys);
+      if (keys === "joined") this.#ticket = new ResumeTicket(vault, peer, th, secret);
+    } catch (error) {
+      this.wipe();
+      throw error;
+    }
+  }
+
+  /** After M4: both directions under PAIR("connect", th; ch). */
+  static connected(handshaken: Handshaken): SealedChannel {
+    return new SealedChannel(handshaken, "connect");
+  }
+
+  /** After R2: both directions under PAIR("joined", th; j), a fresh ticket at hand. */
+  static resumed(handshaken: Handshaken): SealedChannel {
+    return new SealedChannel(handshaken, "joined");
+  }
+
+  get closed(): boolean {
+    return this.#place === "closed";
+  }
+
+  /**
+   * @param clear a whole SIP message
+   * @returns a whole frame body. @throws {ProtocolError} `frame-too-long` above `MAX_CLEAR_BYTES`, `closed`
+   */
+  seal(clear: Uint8Array): Buffer {
+    this.#mustBeOpen();
+    if (clear.length > MAX_CLEAR_BYTES) {
+      throw new ProtocolError(
+        "frame-too-long",
+        `${clear.length} bytes to seal, at most ${MAX_CLEAR_BYTES} are allowed`,
+      );
+    }
+    const padded = Buffer.alloc(paddedBytes(clear.length));
+    padded.writeUInt32BE(clear.length);
+    padded.set(clear, LENGTH_BYTES);
+    const counter = u64(this.#seal.next);
+    const aad = Buffer.concat([u32(padded.length + OVERHEAD_BYTES), counter]);
+    const sealed = this.#vault.seal(this.#seal.slot, this.#seal.next, aad, padded);
+    this.#seal.advance();
+    return Buffer.concat([counter, sealed]);
+  }
+
+  /**
+   * @param body a whole frame body
+   * @returns the SIP message. @throws {ProtocolError} `malformed` (sizes, padding), `bad-counter`, `unauthentic`, `closed`
+   */
+  open(body: Uint8Array): Buffer {
+    this.#mustBeOpen();
+    const paddedLength = body.length - OVERHEAD_BYTES;
+    if (paddedLength < PAD_BYTES || paddedLength % PAD_BYTES !== 0) {
+      throw new ProtocolError("malformed", `a sealed frame of ${body.length} bytes came, not 24 and a multiple of 256`);
+    }
+    const frame = new ByteReader(body, "sealed frame");
+    const counter = frame.u64();
+    if (counter !== this.#open.next) {
+      throw new ProtocolError("bad-counter", `counter ${counter} came, ${this.#open.next} was expected`);
+    }
+    const aad = Buffer.concat([u32(body.length), frame.before]);
+    const padded = this.#unseal(counter, aad, frame.rest());
+    this.#open.advance();
+    return unpad(padded);
+  }
+
+  /**
+   * Step 5: prepares the "joined" keys, j and the resume keys under the server's secret. Frames go on under "connect"
+   * until `switchSeal` and `switchOpen`. Takes the secret over: it is wiped here, and ch with it.
+   */
+  join(serverSecret: Slot<"derive">): void {
+    const channelSecret = this.#secret;
+    try {
+      this.#mustBeOpen();
+      if (this.#place !== "connected") throw new ProtocolError("out-of-order", "join: this channel has joined already");
+      this.#secret = kdf(this.#vault, "derive", "joined", this.th, SECRET_BYTES, channelSecret, serverSecret);
+      this.#slots.push(this.#secret);
+      this.#place = "joined";
+      this.#vault.wipe(channelSecret);
+    } finally {
+      this.#vault.wipe(serverSecret);
+    }
+    [this.#nextSeal, this.#nextOpen] = this.#pair("joined");
+    this.#ticket = new ResumeTicket(this.#vault, this.peer, this.th, this.#secret);
+  }
+
+  /** From the next frame on this end seals under "joined", counter 0. Server: after secret. Client: before its answer. */
+  switchSeal(): void {
+    this.#mustBeOpen();
+    if (!this.#nextSeal) throw new ProtocolError("out-of-order", "switchSeal: no joined key waits for this direction");
+    this.#vault.wipe(this.#seal.slot);
+    this.#seal = this.#nextSeal;
+    this.#nextSeal = undefined;
+  }
+
+  /** From the next frame on this end opens under "joined", counter 0. Server: after head's 200. Client: after secret. */
+  switchOpen(): void {
+    this.#mustBeOpen();
+    if (!this.#nextOpen) throw new ProtocolError("out-of-order", "switchOpen: no joined key waits for this direction");
+    this.#vault.wipe(this.#open.slot);
+    this.#open = this.#nextOpen;
+    this.#nextOpen = undefined;
+  }
+
+  /** bk of wire.md VOICE, for one relay id (8 bytes) handed out on this line. The caller keeps and wipes it. */
+  relayKey(relayId: Uint8Array): Slot<"mac"> {
+    this.#mustBeOpen();
+    if (this.#place !== "joined")
+      throw new ProtocolError("out-of-order", "relayKey: before step 5 there is no key for it");
+    if (relayId.length !== RELAY_ID_BYTES) throw new RangeError(`a relay id of ${relayId.length} bytes`);
+    return kdf(this.#vault, "mac", "relay", transcript("relay", this.th, relayId), SECRET_BYTES, this.#secret);
+  }
+
+  /**
+   * The line was lost (no fault, no BYE, no shutdown): wipes everything but the ticket.
+   *
+   * @returns `undefined` when step 5 was not reached, so that nothing is there to resume; all is wiped then too
+   */
+  keepResume(): ResumeTicket | undefined {
+    this.#mustBeOpen();
+    const ticket = this.#ticket;
+    this.#ticket = undefined;
+    this.wipe();
+    return ticket;
+  }
+
+  /** Ends the channel with all its secrets, the ticket too. Wiping twice is harmless. */
+  wipe(): void {
+    this.#place = "closed";
+    this.#vault.wipe(...this.#slots);
+    this.#ticket?.wipe();
+    this.#ticket = undefined;
+  }
+
+  #pair(word: "connect" | "joined"): [Direction<"stream-seal">, Direction<"stream-open">] {
+    const [mine, theirs] = this.side === "client" ? ["c2s", "s2c"] : ["s2c", "c2s"];
+    return [this.#direction("stream-seal", `${word} ${mine}`), this.#direction("stream-open", `${word} ${theirs}`)];
+  }
+
+  #direction<Use extends "stream-seal" | "stream-open">(use: Use, word: string): Direction<Use> {
+    const slot = kdf(this.#vault, use, word, this.th, STREAM_KEY_BYTES, this.#secret);
+    this.#slots.push(slot);
+    return new Direction(this.#vault, slot, this.th);
+  }
+
+  #unseal(counter: number, aad: Buffer, sealed: Buffer): Buffer {
+    try {
+      return this.#vault.open(this.#open.slot, counter, aad, sealed);
+    } catch (cause) {
+      if (cause instanceof VaultError && cause.code === "forged") {
+        throw new ProtocolError("unauthentic", `frame ${counter} does not open`, { cause });
+      }
+      throw cause;
+    }
+  }
+
+  #mustBeOpen(): void {
+    if (this.#place === "closed") throw new ProtocolError("closed", "the channel has ended and its keys are wiped");
+  }
+}
+
+/** One key, its counter, and its change each 1,024 frames: frame c is under generation c div 1,024. */
+class Direction<Use extends "stream-seal" | "stream-open"> {
+  readonly slot: Slot<Use>;
+  readonly #vault: Vault;
+  readonly #th: Buffer;
+  readonly #counter = new StreamCounter();
+
+  constructor(vault: Vault, slot: Slot<Use>, th: Buffer) {
+    this.#vault = vault;
+    this.slot = slot;
+    this.#th = th;
+  }
+
+  get next(): number {
+    return this.#counter.next;
+  }
+
+  /** Behind a generation's last frame its key goes at once, not when the next frame comes. */
+  advance(): void {
+    this.#counter.advance(this.next);
+    if (this.next % FRAMES_PER_KEY === 0) this.#vault.rekey(this.slot, this.#th, labelled("rekey", this.#th));
+  }
+}
+
+function paddedBytes(clearBytes: number): number {
+  return Math.ceil((LENGTH_BYTES + clearBytes) / PAD_BYTES) * PAD_BYTES;
+}
+
+function unpad(padded: Buffer): Buffer {
+  const reader = new ByteReader(padded, "sealed message");
+  const clear = reader.lp();
+  if (paddedBytes(clear.length) !== padded.length) throw new ProtocolError("malformed", "more padding than needed");
+  if (reader.rest().some((byte) => byte !== 0)) throw new ProtocolError("malformed", "padding that is not zero");
+  return clear;
+}

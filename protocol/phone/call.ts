@@ -1,0 +1,285 @@
+/**
+ * One call on a handset: what caller and callee share. The halves are in caller.ts and callee.ts.
+ *
+ * A call outlives its line: voice goes on while the server is away. What ends a call is a value (`CallEnd`); a fault in
+ * a call ends the call and nothing else. After each wait a call asks whether it is over, since people hang up in between.
+ */
+import type { Follower } from "../directory/follower.ts";
+import { readSignedHead, type SignedHead } from "../directory/tree-head.ts";
+import { ProtocolError } from "../errors.ts";
+import type { PublicKey, Uid } from "../identity.ts";
+import type { Method, SipRequest, SipResponse } from "../sip.ts";
+import { Supervisor } from "../supervisor.ts";
+import type { KeyPair, Slot, Vault } from "../vault.ts";
+import { decodeFarewell, decodeParts, encodeFarewell, encodeParts, expectCallId, type Hop } from "./call-bytes.ts";
+import { type CallKeys, callMac, callMacHolds, type Party, wipeCallKeys, wipeMedia } from "./call-keys.ts";
+import type { CallEnd, Erased, PhoneEvent } from "./events.ts";
+import { type CallKind, type CallPlace, callOrder } from "./orders.ts";
+import type { AnswerListener, RequestParts } from "./transactions.ts";
+
+/** A BYE, its 200 or a CANCEL's 487 that does not come in this time is not waited for. */
+export const FAREWELL_MS = 2_000;
+/** From the callee's 200 to the caller's ACK. */
+export const ACK_MS = 5_000;
+/** For the path that links two heads. */
+export const PATH_MS = 3_000;
+
+/** The line, as a call sees it. */
+export interface CallLine {
+  request(method: Method, parts: RequestParts, listener?: AnswerListener): SipRequest;
+  follow(invite: SipRequest, method: "ACK" | "CANCEL", body: Uint8Array, listener?: AnswerListener): void;
+  answer(request: SipRequest, status: number, parts?: { body?: Uint8Array }): void;
+  /** Log path from the server; undefined when it has none or does not say so in time. */
+  path(olderEpoch: number, newerEpoch: number, withinMs: number): Promise<Buffer | undefined>;
+  relayKey(relayId: Uint8Array): Slot<"mac">;
+  forget(callId: string): void;
+}
+
+export interface CallSurroundings {
+  vault: Vault;
+  keyPair: KeyPair;
+  own: Uid;
+  serverKey: PublicKey;
+  follower: Follower;
+  now(): number;
+  tell(event: PhoneEvent): void;
+  /** Called once, after everything of the call is wiped. */
+  over(call: Call, why: CallEnd): void;
+}
+
+export abstract class Call {
+  readonly callId: Buffer;
+  readonly peer: { uid: Uid; key: PublicKey };
+  readonly own: Party;
+  protected readonly around: CallSurroundings;
+  protected readonly supervisor: Supervisor<CallPlace, CallKind>;
+  protected line: CallLine | undefined;
+  protected keys: CallKeys | undefined;
+  protected relay: { id: Buffer; key: Slot<"mac"> } | undefined;
+  /** The time by which something has to have happened, and what the call ends with if it has not. */
+  protected deadline: { atMs: number; passed: () => void } | undefined;
+  #over = false;
+  /** A BYE that could not be sent because the line was away. */
+  #unsentBye: Buffer | undefined;
+
+  constructor(
+    around: CallSurroundings,
+    line: CallLine,
+    own: Party,
+    callId: Buffer,
+    peer: { uid: Uid; key: PublicKey },
+  ) {
+    this.around = around;
+    this.line = line;
+    this.own = own;
+    this.callId = callId;
+    this.peer = peer;
+    this.supervisor = new Supervisor("call", callOrder, own === "A" ? "idle" : "called");
+  }
+
+  get id(): string {
+    return this.callId.toString("hex");
+  }
+
+  get over(): boolean {
+    return this.#over;
+  }
+
+  get place(): CallPlace {
+    return this.supervisor.place;
+  }
+
+  get talking(): boolean {
+    return this.place === "talking";
+  }
+
+  /** Both sides have keys or are about to: a lost line does not end it. */
+  get unsentBye(): Buffer | undefined {
+    return this.#unsentBye;
+  }
+
+  /** What a person means by hang up, in every place. */
+  abstract hangUp(): void;
+
+  protected abstract get peerSign(): "a" | "b";
+
+  protected get ownSign(): "a" | "b" {
+    return this.own === "A" ? "a" : "b";
+  }
+
+  /** Takes one request of this call. @throws {ProtocolError} `malformed` when the LP structure is wrong: the channel's fault */
+  receive(request: SipRequest): void {
+    const parts = request.body.length > 0 ? decodeParts(request.body) : undefined;
+    try {
+      this.take(request, parts?.endToEnd ?? Buffer.alloc(0));
+    } catch (error) {
+      this.fault(error);
+    }
+  }
+
+  /** BYE and INFO are the same for both; ACK and CANCEL are the callee's. */
+  protected take(request: SipRequest, endToEnd: Buffer): void {
+    if (request.method === "BYE") return this.#saidGoodbye(request, endToEnd);
+    if (request.method === "INFO") {
+      this.supervisor.admit(`${this.peerSign}:way`);
+      return this.line?.answer(request, 200);
+    }
+    throw new ProtocolError("out-of-order", `call: ${request.method} in ${this.place}`);
+  }
+
+  /** Voice stopped coming, 30 s long. */
+  noVoice(): void {
+    if (this.talking) this.bye("no-voice");
+  }
+
+  tick(nowMs: number): void {
+    if (!this.deadline || nowMs < this.deadline.atMs) return;
+    const { passed } = this.deadline;
+    this.deadline = undefined;
+    passed();
+  }
+
+  lineLost(): void {
+    this.line = undefined;
+    if (!this.talking) this.end("line-lost");
+  }
+
+  lineBack(line: CallLine): void {
+    this.line = line;
+  }
+
+  /** A fault in the call: the call ends, the channel stays. */
+  protected fault(error: unknown): void {
+    if (!(error instanceof Error && "code" in error)) throw error;
+    if (this.#over) return;
+    const evidence = "evidence" in error ? (error.evidence as Buffer | undefined) : undefined;
+    if (evidence) this.around.tell({ event: "evidence", bytes: evidence });
+    const why: CallEnd = evidence ? "two-directories" : error.code === "heads-apart" ? "heads-apart" : "not-authentic";
+    this.refuse(why);
+  }
+
+  /** Says no in the way the place asks for, without keys. */
+  protected abstract refuse(why: CallEnd): void;
+
+  /** Hangs up with or without keys and waits for the other's word that its own are gone. */
+  protected bye(why: CallEnd): void {
+    const { vault } = this.around;
+    const mac = this.keys && this.talking ? callMac(vault, this.keys, "bye", this.own) : undefined;
+    const body = encodeParts(encodeFarewell(this.callId, mac));
+    this.release();
+    if (!this.line) {
+      this.#unsentBye = body;
+      return this.end(why);
+    }
+    this.supervisor.admit(`${this.ownSign}:bye`);
+    this.deadline = { atMs: this.around.now() + FAREWELL_MS, passed: () => this.end(why) };
+    this.line.request("BYE", { uri: this.peer.uid, callId: this.id, body }, (answer) => this.#byeAnswered(answer, why));
+  }
+
+  /** After a fault: the other side hears that it is over and no more. */
+  protected byeWithoutKeys(): void {
+    const body = encodeParts(encodeFarewell(this.callId));
+    this.line?.request("BYE", { uri: this.peer.uid, callId: this.id, body }, () => {});
+  }
+
+  #byeAnswered(answer: SipResponse, why: CallEnd): void {
+    if (this.#over) return;
+    const parts = answer.body.length > 0 ? decodeParts(answer.body) : undefined;
+    this.supervisor.admit(`${this.peerSign}:gone`);
+    if (this.place !== "ended") return; // their BYE crossed ours and is still to be answered
+    this.end(why, this.#peerGone(parts?.endToEnd) ? "both" : undefined);
+  }
+
+  #peerGone(endToEnd: Buffer | undefined): boolean {
+    if (!endToEnd || !this.keys) return false;
+    try {
+      const { callId, mac } = decodeFarewell(endToEnd);
+      expectCallId(callId, this.callId);
+      return callMacHolds(this.around.vault, this.keys, "gone", this.own === "A" ? "B" : "A", mac);
+    } catch {
+      return false; // a 200 that proves nothing: the keys are gone here only
+    }
+  }
+
+  #saidGoodbye(request: SipRequest, endToEnd: Buffer): void {
+    const { vault } = this.around;
+    this.supervisor.admit(`${this.peerSign}:bye`);
+    const crossed = this.place === "both-leaving";
+    const bye = decodeFarewell(endToEnd);
+    expectCallId(bye.callId, this.callId);
+    const peer: Party = this.own === "A" ? "B" : "A";
+    const holds = this.keys !== undefined && callMacHolds(vault, this.keys, "bye", peer, bye.mac);
+    const gone = holds && this.keys ? callMac(vault, this.keys, "gone", this.own) : undefined;
+    this.release();
+    this.supervisor.admit(`${this.ownSign}:gone`);
+    const line = this.line;
+    if (!crossed) this.end("hung-up-there", holds ? "both" : undefined);
+    line?.answer(request, 200, { body: encodeParts(encodeFarewell(this.callId, gone)) });
+  }
+
+  /** Judges the other handset's head against one's own (design 4, Chain). */
+  protected async judgeHead(bytes: Buffer, signature: Buffer): Promise<void> {
+    const { follower, serverKey } = this.around;
+    const peerHead = readSignedHead(bytes, signature, serverKey);
+    const verdict = follower.judgePeerHead(peerHead);
+    if (verdict === "same" || verdict === "newer") return; // the holder of the newer head asks
+    if (verdict === "older") return this.#linkHeads(peerHead);
+    throw Object.assign(new ProtocolError("two-heads", "two signed heads of one epoch differ"), verdict);
+  }
+
+  async #linkHeads(older: SignedHead): Promise<void> {
+    const { follower } = this.around;
+    const newer = follower.head;
+    if (!newer || !this.line) throw new ProtocolError("heads-apart", "no line to ask for the path between two heads");
+    const path = await this.line.path(older.head.epoch, newer.head.epoch, PATH_MS);
+    if (!path) throw new ProtocolError("heads-apart", "no path between the two heads came in time");
+    const verdict = follower.checkPath(older, newer, path);
+    if (verdict === "linked") return;
+    if (verdict === "malformed") throw new ProtocolError("heads-apart", "the path between the two heads is malformed");
+    throw Object.assign(new ProtocolError("two-heads", "the log shows another head at that epoch"), verdict);
+  }
+
+  /** Keys are agreed and proven; the firmware starts the voice. */
+  protected agreed(keys: CallKeys, sas: readonly number[]): void {
+    const { relay } = this;
+    if (!relay) throw new ProtocolError("out-of-order", "call: keys are agreed but no relay id came");
+    this.around.tell({ event: "agreed", callId: this.id, peer: this.peer.uid, own: this.own, sas, keys, relay });
+  }
+
+  protected keepHop(hop: Hop): void {
+    if (!this.line) return;
+    this.relay = { id: Buffer.from(hop.relayId), key: this.line.relayKey(hop.relayId) };
+  }
+
+  /** Voice stops and its keys go; the confirm keys stay for the farewell. */
+  protected release(): void {
+    if (!this.keys) return;
+    this.around.tell({ event: "release", callId: this.id });
+    wipeMedia(this.around.vault, this.keys);
+  }
+
+  protected end(why: CallEnd, erased?: Erased): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.deadline = undefined;
+    const had = this.keys !== undefined;
+    if (this.keys) {
+      this.release();
+      wipeCallKeys(this.around.vault, this.keys);
+      this.keys = undefined;
+    }
+    this.around.vault.wipe(this.relay?.key);
+    this.wipeSetUp();
+    this.around.tell({
+      event: "ended",
+      callId: this.id,
+      peer: this.peer.uid,
+      why,
+      erased: had ? (erased ?? "here") : "none",
+    });
+    this.around.over(this, why);
+  }
+
+  /** What only the set-up needed. */
+  protected abstract wipeSetUp(): void;
+}

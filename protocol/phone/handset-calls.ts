@@ -1,0 +1,166 @@
+/**
+ * The calls of one handset: at most one at a time, and what is left of those that just ended.
+ *
+ * Calls outlive lines. Messages of a call ended less than 30 s ago are absorbed and counted, others get 481. An INVITE
+ * from the one I am calling waits for my final answer; on 486 it rings normally (design 4, Call).
+ */
+import { ProtocolError } from "../errors.ts";
+import type { PublicKey, Uid } from "../identity.ts";
+import type { SipRequest } from "../sip.ts";
+import type { Call, CallLine, CallSurroundings } from "./call.ts";
+import { decodeInvite, decodeParts, type Invite } from "./call-bytes.ts";
+import { CalleeCall } from "./callee.ts";
+import { CallerCall } from "./caller.ts";
+import type { CallEnd } from "./events.ts";
+
+/** How long a finished call's messages are still expected on the wire. */
+export const ABSORB_MS = 30_000;
+
+interface Incoming {
+  request: SipRequest;
+  invite: Invite;
+  hop: Buffer;
+  peer: { uid: Uid; key: PublicKey };
+}
+
+export class HandsetCalls {
+  readonly #around: CallSurroundings;
+  #line: CallLine | undefined;
+  #call: Call | undefined;
+  #held: Incoming | undefined;
+  /** Ended calls by Call-ID, with the time until which their messages are absorbed. */
+  readonly #ended = new Map<string, number>();
+  /** BYEs that found no line: sent after the resume, so that the other side hears of it. */
+  #unsentByes: { callId: string; peer: Uid; body: Buffer }[] = [];
+  absorbed = 0;
+
+  constructor(around: Omit<CallSurroundings, "over">) {
+    this.#around = { ...around, over: (call, why) => this.#over(call, why) };
+  }
+
+  get current(): Call | undefined {
+    return this.#call;
+  }
+
+  lineBack(line: CallLine): void {
+    this.#line = line;
+    this.#call?.lineBack(line);
+    for (const { callId, peer, body } of this.#unsentByes) line.request("BYE", { uri: peer, callId, body }, () => {});
+    this.#unsentByes = [];
+  }
+
+  lineLost(): void {
+    this.#line = undefined;
+    this.#held = undefined;
+    this.#call?.lineLost();
+  }
+
+  /** Nothing can be resumed any more: a new line is a new connection, and a call from before is over. */
+  endAll(): void {
+    this.lineLost();
+    this.#call?.hangUp();
+    this.#unsentByes = [];
+  }
+
+  /** @throws {ProtocolError} `busy`, `not-connected`, `unknown-contact`, `self` */
+  async dial(uid: Uid): Promise<void> {
+    const { own, follower } = this.#around;
+    if (this.#call) throw new ProtocolError("busy", "a call is going on");
+    if (!this.#line) throw new ProtocolError("not-connected", "a call needs a line to the server");
+    if (uid === own) throw new ProtocolError("self", "a handset does not call itself");
+    const row = follower.rowOf(uid);
+    if (!row) throw new ProtocolError("unknown-contact", "the phonebook has no such row");
+    const call = new CallerCall(this.#around, this.#line, { uid, key: row.key });
+    this.#call = call;
+    await call.dial();
+  }
+
+  async accept(): Promise<void> {
+    if (this.#call instanceof CalleeCall) await this.#call.accept();
+  }
+
+  hangUp(): void {
+    this.#call?.hangUp();
+  }
+
+  noVoice(callId: string): void {
+    if (this.#call?.id === callId) this.#call.noVoice();
+  }
+
+  /** Takes a request whose Call-ID is not the line's. */
+  receive(request: SipRequest): void {
+    const line = this.#line;
+    if (!line) return;
+    if (request.method === "INVITE") return this.#invited(request, line);
+    if (this.#call?.id === request.callId) return this.#call.receive(request);
+    if (this.#held?.request.callId === request.callId) return this.#heldTold(request, line);
+    if (this.#ended.has(request.callId)) {
+      this.absorbed++;
+      if (request.method !== "ACK") line.answer(request, 200);
+      return;
+    }
+    if (request.method !== "ACK") line.answer(request, 481);
+  }
+
+  /** An answer that nobody waits for any more. @returns false when it belongs to no call that ended lately */
+  absorb(callId: string): boolean {
+    if (!this.#ended.has(callId) && this.#call?.id !== callId) return false;
+    this.absorbed++;
+    return true;
+  }
+
+  tick(nowMs: number): void {
+    this.#call?.tick(nowMs);
+    for (const [callId, untilMs] of this.#ended) {
+      if (untilMs > nowMs) continue;
+      this.#ended.delete(callId);
+      this.#line?.forget(callId);
+    }
+  }
+
+  #invited(request: SipRequest, line: CallLine): void {
+    if (this.#call?.id === request.callId || this.#ended.has(request.callId)) return line.answer(request, 481);
+    const { endToEnd, hop } = decodeParts(request.body);
+    let incoming: Incoming;
+    try {
+      const invite = decodeInvite(endToEnd);
+      const row = this.#around.follower.rowOf(invite.caller);
+      if (!row || invite.callId.toString("hex") !== request.callId) return line.answer(request, 603);
+      incoming = { request, invite, hop, peer: { uid: row.uid, key: row.key } };
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      return line.answer(request, 603);
+    }
+    const call = this.#call;
+    if (!call) return this.#ring(incoming, line);
+    const crossing = call instanceof CallerCall && call.peer.uid === incoming.peer.uid && call.settingUp && !this.#held;
+    if (!crossing) return line.answer(request, 486);
+    this.#held = incoming;
+  }
+
+  #heldTold(request: SipRequest, line: CallLine): void {
+    const held = this.#held;
+    this.#held = undefined;
+    if (request.method !== "CANCEL" || !held) return line.answer(request, 481);
+    line.answer(request, 200);
+    line.answer(held.request, 487);
+    this.#ended.set(request.callId, this.#around.now() + ABSORB_MS);
+  }
+
+  #ring({ request, invite, hop, peer }: Incoming, line: CallLine): void {
+    const call = new CalleeCall(this.#around, line, request, invite, hop, peer);
+    this.#call = call;
+    void call.ring();
+  }
+
+  #over(call: Call, why: CallEnd): void {
+    this.#ended.set(call.id, this.#around.now() + ABSORB_MS);
+    if (call.unsentBye) this.#unsentByes.push({ callId: call.id, peer: call.peer.uid, body: call.unsentBye });
+    if (this.#call === call) this.#call = undefined;
+    const held = this.#held;
+    this.#held = undefined;
+    if (!held || !this.#line) return;
+    if (why === "busy") return this.#ring(held, this.#line);
+    this.#line.answer(held.request, 486);
+  }
+}

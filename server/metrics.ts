@@ -1,0 +1,98 @@
+/** What Prometheus asks for. Counts and states, no peers: a label never holds what a client has chosen. */
+import type { VaultStatus } from "@feldfon/protocol/vault";
+import { Registry as Collection, Counter, collectDefaultMetrics, Gauge, Histogram } from "prom-client";
+
+/** What is true at the moment of asking. */
+export interface Readings {
+  halfOpenLines: number;
+  provenLines: number;
+  /** Rows of the directory without the server's; some are in their grace. */
+  handsets: number;
+  epoch: number;
+  calls: number;
+  relays: number;
+  vault: VaultStatus;
+}
+
+const PROTECTIONS: readonly VaultStatus["protection"][] = ["memfd_secret", "locked", "degraded"];
+
+export class Metrics {
+  readonly #collection = new Collection();
+  #read: (() => Readings) | undefined;
+
+  /** Connects by what came of them: "joined", "resumed", or the reason word of a refusal. */
+  readonly connects = this.#counter("connects_total", "Connects by outcome", ["outcome"]);
+  readonly connectSeconds = new Histogram({
+    name: "feldfon_connect_seconds",
+    help: "From the first byte to the phonebook's 200",
+    buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+    registers: [this.#collection],
+  });
+  /** Messages and lines refused, by the code of the error. */
+  readonly refused = this.#counter("refused_total", "Refused messages and lines by code", ["code"]);
+  readonly calls = this.#counter("calls_total", "Calls by how they ended", ["outcome"]);
+  readonly outboxDrops = this.#counter("outbox_drops_total", "Lines dropped because they were too slow", ["reason"]);
+  /** Voice packets by what became of them: "passed", "unbound", "unknown" .. */
+  readonly relayPackets = this.#counter("relay_packets_total", "Relay packets by verdict", ["verdict"]);
+  readonly relayBytes = this.#counter("relay_bytes_total", "Bytes of the packets passed on", []);
+  /** Batches that could not be signed or stored, by code. */
+  readonly faults = this.#counter("faults_total", "Failures of store and vault by code", ["code"]);
+
+  constructor() {
+    collectDefaultMetrics({ register: this.#collection });
+    this.#gauge("lines", "Lines by state", "state", (now) => ({
+      "half-open": now.halfOpenLines,
+      proven: now.provenLines,
+    }));
+    this.#gauge("handsets", "Handsets in the directory", undefined, (now) => ({ "": now.handsets }));
+    this.#gauge("epoch", "Newest epoch of the directory", undefined, (now) => ({ "": now.epoch }));
+    this.#gauge("calls", "Calls now", undefined, (now) => ({ "": now.calls }));
+    this.#gauge("relays", "Bound relay addresses now", undefined, (now) => ({ "": now.relays }));
+    this.#gauge("vault_slots", "Slots of the vault in use", undefined, (now) => ({ "": now.vault.slotsInUse }));
+    this.#gauge("vault_protection", "1 for where secrets lie", "protection", ({ vault }) =>
+      Object.fromEntries(PROTECTIONS.map((protection) => [protection, protection === vault.protection ? 1 : 0])),
+    );
+  }
+
+  /** Before this, gauges of the telephone are missing rather than 0. */
+  watch(read: () => Readings): void {
+    this.#read = read;
+  }
+
+  get contentType(): string {
+    return this.#collection.contentType;
+  }
+
+  /** Prometheus text format. */
+  text(): Promise<string> {
+    return this.#collection.metrics();
+  }
+
+  #counter<Label extends string>(name: string, help: string, labelNames: Label[]): Counter<Label> {
+    return new Counter({ name: `feldfon_${name}`, help, labelNames, registers: [this.#collection] });
+  }
+
+  #gauge(
+    name: string,
+    help: string,
+    label: string | undefined,
+    values: (now: Readings) => Record<string, number>,
+  ): void {
+    const read = () => this.#read?.();
+    new Gauge({
+      name: `feldfon_${name}`,
+      help,
+      labelNames: label ? [label] : [],
+      registers: [this.#collection],
+      collect() {
+        this.reset();
+        const now = read();
+        if (!now) {
+          this.remove();
+          return;
+        }
+        for (const [key, value] of Object.entries(values(now))) this.set(label ? { [label]: key } : {}, value);
+      },
+    });
+  }
+}

@@ -1,0 +1,158 @@
+/**
+ * Frames on their way to one client: gathered by the turn of the loop into one write, bounded in bytes and in time
+ * (performance.md 1 "we must gather too"; row 003-70). A slow client costs its own line and nobody else's time.
+ *
+ *     send, send, send --> queue --one turn later--> pieces, corked --writev--> socket
+ *                            | more than the limit           | no piece gone for 10 s
+ *                            '------------> dropped <--------'
+ */
+import { type Clock, systemClock, type Timer } from "./clock.ts";
+
+/** What an outbox needs of a net.Socket. */
+export interface Wire {
+  write(piece: Uint8Array, written: (error?: Error | null) => void): boolean;
+  cork(): void;
+  uncork(): void;
+  end(): unknown;
+  destroy(): unknown;
+}
+
+/** `outbox-full`: more waits than the limit. `no-progress`: nothing went out for too long. */
+export type DropReason = "outbox-full" | "no-progress";
+
+export interface OutboxOptions {
+  wire: Wire;
+  /** Told once; the wire is destroyed already. */
+  onDrop: (reason: DropReason) => void;
+  clock?: Clock;
+  limitBytes?: number;
+  stallMs?: number;
+}
+
+export const OUTBOX_BYTES = 4 * 1024 * 1024;
+export const STALL_MS = 10_000;
+/** Handed to the socket at a time; so a line that takes 6.4 kB/s still shows progress. */
+const PIECE_BYTES = 64 * 1024;
+
+export class Outbox {
+  readonly #wire: Wire;
+  readonly #onDrop: (reason: DropReason) => void;
+  readonly #clock: Clock;
+  readonly #stallMs: number;
+  /** Raised for a large directory: two snapshots have to fit. */
+  limitBytes: number;
+
+  #queue: Buffer[] = [];
+  #queuedBytes = 0;
+  #writingBytes = 0;
+  #scheduled = false;
+  #stall: Timer | undefined;
+  #state: "open" | "ending" | "over" = "open";
+  readonly #onOver: (() => void)[] = [];
+
+  constructor({ wire, onDrop, clock = systemClock, limitBytes = OUTBOX_BYTES, stallMs = STALL_MS }: OutboxOptions) {
+    this.#wire = wire;
+    this.#onDrop = onDrop;
+    this.#clock = clock;
+    this.#stallMs = stallMs;
+    this.limitBytes = limitBytes;
+  }
+
+  /** Bytes that have not reached the system yet. */
+  get waitingBytes(): number {
+    return this.#queuedBytes + this.#writingBytes;
+  }
+
+  /** Never waits. The frame belongs to the outbox now; after `end` and after a drop it goes nowhere. */
+  send(frame: Buffer): void {
+    if (this.#state !== "open") return;
+    this.#queue.push(frame);
+    this.#queuedBytes += frame.length;
+    if (this.waitingBytes > this.limitBytes) this.#drop("outbox-full");
+    else this.#schedule();
+  }
+
+  /** Sends what waits, then ends the wire. Resolves when that is done, or when it cannot be done any more. */
+  end(): Promise<void> {
+    if (this.#state === "over") return Promise.resolve();
+    this.#state = "ending";
+    this.#schedule();
+    return new Promise((resolve) => this.#onOver.push(resolve));
+  }
+
+  /** The line is closed: forgets everything. */
+  discard(): void {
+    this.#state = "over";
+    this.#queue = [];
+    this.#queuedBytes = 0;
+    this.#writingBytes = 0;
+    this.#clock.clearTimeout(this.#stall);
+    for (const resolve of this.#onOver.splice(0)) resolve();
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#writingBytes > 0) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    if (this.#state === "over") return;
+    if (this.#queue.length === 0) {
+      if (this.#state === "ending") this.#finish();
+      return;
+    }
+    const pieces: Buffer[] = [];
+    while (this.#queue.length > 0 && this.#writingBytes < PIECE_BYTES) pieces.push(this.#take());
+    this.#watch();
+    this.#wire.cork();
+    for (const piece of pieces) this.#wire.write(piece, (error) => this.#written(piece.length, error));
+    this.#wire.uncork();
+  }
+
+  /** The oldest frame, or as much of it as fits. */
+  #take(): Buffer {
+    const room = PIECE_BYTES - this.#writingBytes;
+    const frame = this.#queue[0]!;
+    const piece = frame.subarray(0, room);
+    if (piece.length === frame.length) this.#queue.shift();
+    else this.#queue[0] = frame.subarray(room);
+    this.#queuedBytes -= piece.length;
+    this.#writingBytes += piece.length;
+    return piece;
+  }
+
+  #written(bytes: number, error: Error | null | undefined): void {
+    if (this.#state === "over") return;
+    // The wire tells its owner why.
+    if (error) {
+      this.discard();
+      return;
+    }
+    this.#writingBytes -= bytes;
+    this.#watch();
+    if (this.#writingBytes === 0) this.#flush();
+  }
+
+  /** Each piece that goes gives the next one its time. */
+  #watch(): void {
+    this.#clock.clearTimeout(this.#stall);
+    this.#stall = undefined;
+    if (this.#writingBytes === 0) return;
+    this.#stall = this.#clock.setTimeout(() => this.#drop("no-progress"), this.#stallMs);
+  }
+
+  #finish(): void {
+    this.#wire.end();
+    this.discard();
+  }
+
+  #drop(reason: DropReason): void {
+    this.#wire.destroy();
+    this.discard();
+    this.#onDrop(reason);
+  }
+}

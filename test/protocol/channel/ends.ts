@@ -1,0 +1,121 @@
+/** Both ends of a channel in memory, each with a vault of its own, so that nothing passes between them but bytes. */
+import assert from "node:assert/strict";
+import { signBatch } from "@feldfon/protocol/channel/batch";
+import { ChannelClient } from "@feldfon/protocol/channel/client";
+import { SealedChannel } from "@feldfon/protocol/channel/sealed";
+import { ChannelServer } from "@feldfon/protocol/channel/server";
+import { transcript } from "@feldfon/protocol/crypto/transcript";
+import { ProtocolError } from "@feldfon/protocol/errors";
+import { PublicKey, type Uid } from "@feldfon/protocol/identity";
+import { encodeSip, parseSip, type SipMessage } from "@feldfon/protocol/sip";
+import type { KeyPair } from "@feldfon/protocol/vault";
+import { type TestingVault, testingVault } from "@feldfon/vault/testing";
+import { testKeyPair } from "../../keys.ts";
+
+export interface End {
+  vault: TestingVault;
+  keyPair: KeyPair;
+  key: PublicKey;
+}
+
+export interface Ends {
+  client: End;
+  server: End;
+}
+
+export async function end(keyNumber: number, slotsMax?: number): Promise<End> {
+  const vault = testingVault(slotsMax === undefined ? {} : { slotsMax });
+  const keyPair = await testKeyPair(vault, keyNumber);
+  return { vault, keyPair, key: new PublicKey(keyPair.spki) };
+}
+
+export async function bothEnds(): Promise<Ends> {
+  return { client: await end(0), server: await end(1) };
+}
+
+export function newClient({ client, server }: Ends, serverUid: Uid = server.key.uid): ChannelClient {
+  return new ChannelClient({ vault: client.vault, keyPair: client.keyPair, serverUid });
+}
+
+export function newServer({ server }: Ends): ChannelServer {
+  return new ChannelServer({ vault: server.vault, serverKey: server.key });
+}
+
+/** M3 for one leaf. */
+export async function signOne({ vault, keyPair }: End, leaf: Buffer): Promise<Buffer> {
+  return (await signBatch(vault, keyPair, [leaf]))[0]!;
+}
+
+export interface Handshake {
+  m1: Buffer;
+  answer: Buffer;
+  m4: Buffer;
+  client: SealedChannel;
+  server: SealedChannel;
+}
+
+export async function handshake(ends: Ends): Promise<Handshake> {
+  const [client, server] = [newClient(ends), newServer(ends)];
+  const m1 = client.start();
+  const answer = server.offer(await signOne(ends.server, server.hello(m1).leaf));
+  const { m4, channel } = await client.receive(answer);
+  return { m1, answer, m4, client: channel, server: server.prove(m4) };
+}
+
+let pairs = 0;
+
+/** Two channels as a handshake leaves them, without its signatures; each pair has its own th and secret. */
+export function sealedPair({ client, server }: Ends, keys: "connected" | "resumed" = "connected") {
+  const th = transcript("channel", Buffer.from(`test ${pairs++}`));
+  const secret = Buffer.alloc(32, pairs);
+  const half = ({ vault }: End, side: "client" | "server", peer: Uid) =>
+    SealedChannel[keys]({ vault, side, peer, th, secret: vault.import("derive", secret) });
+  return { client: half(client, "client", server.key.uid), server: half(server, "server", client.key.uid) };
+}
+
+/** Slots and ephemerals that are alive. */
+export function alive(...ends: End[]): number {
+  return ends.reduce((slots, { vault }) => slots + vault.status().slotsInUse, 0);
+}
+
+/** Reads a message, changes it, and writes it with a Content-Length that is right. */
+export function rewrite(message: Buffer, change: (sip: SipMessage) => void): Buffer {
+  const sip = parseSip(message);
+  sip.body = Buffer.from(sip.body);
+  change(sip);
+  return encodeSip(sip);
+}
+
+/** The message with one bit of one byte turned. */
+export function flipped(message: Buffer, at: number): Buffer {
+  const copy = Buffer.from(message);
+  copy[at]! ^= 1 << (at % 8);
+  return copy;
+}
+
+/** The code with which it is refused. Anything but a ProtocolError is a mistake of ours. */
+export function codeOf(attempt: () => unknown): string | undefined {
+  try {
+    attempt();
+    return undefined;
+  } catch (error) {
+    assert.ok(error instanceof ProtocolError, `${error} is no ProtocolError`);
+    return error.code;
+  }
+}
+
+export async function codeOfAsync(attempt: () => Promise<unknown>): Promise<string | undefined> {
+  try {
+    await attempt();
+    return undefined;
+  } catch (error) {
+    assert.ok(error instanceof ProtocolError, `${error} is no ProtocolError`);
+    return error.code;
+  }
+}
+
+/** Whether what either end seals the other one opens. */
+export function shared(one: SealedChannel, other: SealedChannel): boolean {
+  const open = (from: SealedChannel, to: SealedChannel) => codeOf(() => to.open(from.seal(Buffer.from("ping"))));
+  return open(one, other) === undefined && open(other, one) === undefined;
+}
