@@ -16,6 +16,8 @@ export interface LogFields {
   err?: unknown;
   count?: number;
   epoch?: number;
+  /** call_id of a call that is over. */
+  call?: string;
   bytes?: number;
   ms?: number;
   port?: number;

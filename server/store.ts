@@ -34,7 +34,8 @@ class WorkerStore implements Store {
     this.#path = settings.path;
     // Run from source it is a .ts file, from dist a .js file.
     const file = new URL(`./store-worker${extname(import.meta.filename)}`, import.meta.url);
-    this.#worker = new Worker(file, { workerData: settings, name: "store" });
+    // Flags of the main thread (--eval, --input-type ..) are none of its business.
+    this.#worker = new Worker(file, { workerData: settings, name: "store", execArgv: [] });
     this.#worker.on("message", (answer: StoreAnswer) => this.#settle(answer));
     this.#worker.on("error", (cause) => this.#end(cause));
     this.#worker.on("exit", () => this.#end(undefined));

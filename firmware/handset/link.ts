@@ -95,7 +95,15 @@ export type LineEvent =
   | { event: "incoming"; callId: string; peer: ContactShown }
   /** Keys agreed and checked; voice may flow. @see protocol/media/keys.ts for the five numbers 00..63 */
   | { event: "in-call"; callId: string; peer: ContactShown; sas: readonly number[] }
-  | { event: "voice"; callId: string; sent: number; received: number; lost: number; serverLine: boolean }
+  | {
+      event: "voice";
+      callId: string;
+      sent: number;
+      received: number;
+      lost: number;
+      packetSizes: number[];
+      serverLine: boolean;
+    }
   | { event: "ended"; callId: string; why: CallEnd; erased: "both" | "here" | "none"; durationMs: number }
   | { event: "evidence"; file: string }
   | { event: "device-failed"; device: "sound" | "display" | "buttons" | "numpad"; code: string }

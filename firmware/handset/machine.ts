@@ -19,7 +19,7 @@ import type { Button } from "@feldfon/hw/buttons/port";
 import type { NumpadKey } from "@feldfon/hw/numpad/port";
 import type { Uid } from "@feldfon/protocol/identity";
 import { ENDINGS } from "./endings.ts";
-import { blocksForGood, type Fault, faultOf, isRed } from "./faults.ts";
+import { blocksForGood, faultOf, isRed } from "./faults.ts";
 import type {
   CallEnd,
   ChangesShown,
@@ -89,8 +89,7 @@ export type Place =
   | { readonly name: "front" }
   | { readonly name: "leave?" }
   | { readonly name: "alarm"; readonly elapsedMs: number }
-  /** Nobody is selected after the selected one left or got another name: no press may reach somebody else. */
-  | { readonly name: "phonebook"; readonly selected: Peer | undefined }
+  | { readonly name: "phonebook" }
   | { readonly name: "dial"; readonly digits: string; readonly found: Peer | undefined; readonly askAgain: boolean }
   | { readonly name: "dialling"; readonly peer: Peer; readonly callId: string | undefined }
   | { readonly name: "ringing-out"; readonly peer: Peer; readonly callId: string }
@@ -102,7 +101,6 @@ export type Place =
       readonly callId: string;
       /** Five numbers 00..63, the same on both displays. */
       readonly sas: readonly number[];
-      readonly muted: boolean;
       readonly elapsedMs: number;
       readonly voice: Voice | undefined;
     }
@@ -124,6 +122,8 @@ export interface State {
   readonly line: Line;
   readonly place: Place;
   readonly directory: DirectoryShown | undefined;
+  /** In the phonebook. Nobody, once the selected one left or got another name: no press may reach somebody else. */
+  readonly selected: Peer | undefined;
   /** The vault's, as it says itself: `memfd_secret`, `locked`, `degraded`. */
   readonly protection: string | undefined;
   /** Oldest first; alike ones are one. */
@@ -133,6 +133,8 @@ export interface State {
   readonly left: readonly string[];
   readonly distrust: Distrust | undefined;
   readonly volumePercent: number;
+  /** The microphone of the running call. */
+  readonly muted: boolean;
   readonly charge: Charge | undefined;
   /** As shown: `127.0.0.1:5060`. */
   readonly server: string;
@@ -198,26 +200,29 @@ export interface Beginning {
 }
 
 export function begin({ server, ownName, volumePercent = 60, charge, evidence }: Beginning): State {
-  return {
+  const [state] = settle({
     line: { at: "off" },
     place: { name: "front" },
     directory: undefined,
+    selected: undefined,
     protection: undefined,
     notices: [],
     joined: [],
     left: [],
     distrust: evidence === undefined ? undefined : { code: "two-directories", evidence, seen: false },
     volumePercent,
+    muted: false,
     charge,
     server,
     ownName,
-  };
+  });
+  return state;
 }
 
 export function next(before: State, event: Event): [State, ...Effect[]] {
-  const [stepped, ...commands] = step(before, event);
-  const state = settle(stepped);
-  const effects: Effect[] = commands.map((command) => ({ do: "command", command }));
+  const [stepped, ...asked] = step(before, event);
+  const [state, ...asides] = settle(stepped);
+  const effects: Effect[] = [...asked, ...asides].map((command) => ({ do: "command", command }));
   const [tone, light, ticking] = [toneOf(state), lightOf(state), clockOf(state)];
   if (tone !== toneOf(before)) effects.push({ do: "command", command: { do: "tone", tone } });
   const lightBefore = lightOf(before);
@@ -265,7 +270,7 @@ export function keysOf(state: State): Partial<Record<Button, Action>> {
         case "leaving":
           return { "hang-up": "stop" };
         case "up":
-          return { connect: "root", call: "phonebook", "hang-up": "ask-leave", update: "update" };
+          return { call: "phonebook", "hang-up": "ask-leave", update: "update" };
         case "lost":
         case "refused":
           return { connect: "connect", "hang-up": "stop" };
@@ -275,7 +280,7 @@ export function keysOf(state: State): Partial<Record<Button, Action>> {
     case "leave?":
       return { call: "leave", "hang-up": "stay" };
     case "phonebook":
-      return { connect: "root", ...(place.selected ? { call: "call" as const } : {}), update: "update" };
+      return { connect: "root", ...(state.selected ? { call: "call" as const } : {}), update: "update" };
     case "dial":
       return { call: place.askAgain ? "call-changed" : "call", "hang-up": "back" };
     case "dialling":
@@ -339,7 +344,7 @@ function perform(state: State, action: Action): Step {
     case "update":
       return [read(at(state, { name: "updating", step: "1" })), { do: "update" }];
     case "call":
-      if (place.name === "phonebook" && place.selected) return call(state, place.selected);
+      if (place.name === "phonebook" && state.selected) return call(state, state.selected);
       if (place.name === "dial")
         return place.found ? call(state, place.found) : [unanswered(state, "unknown", undefined)];
       return [state];
@@ -375,9 +380,9 @@ function key(state: State, pressed: NumpadKey): Step {
     case "front":
       return [state.line.at === "up" && isDigit(pressed) ? typed(read(state), pressed) : state];
     case "phonebook":
-      if (pressed === "2") return [read(scrolled(state, place.selected, -1))];
-      if (pressed === "8") return [read(scrolled(state, place.selected, 1))];
-      if (pressed === "5") return place.selected ? call(state, place.selected) : [state];
+      if (pressed === "2") return [read(scrolled(state, -1))];
+      if (pressed === "8") return [read(scrolled(state, 1))];
+      if (pressed === "5") return state.selected ? call(state, state.selected) : [state];
       if (pressed === "#") return [typed(read(state), "")];
       return [isDigit(pressed) ? typed(read(state), pressed) : state];
     case "dial":
@@ -387,9 +392,11 @@ function key(state: State, pressed: NumpadKey): Step {
     case "incoming":
       return [pressed === "*" ? at(state, { ...place, silenced: true }) : state];
     case "in-call":
-      if (pressed === "5") {
-        return [at(state, { ...place, muted: !place.muted }), { do: "mute", on: !place.muted }];
-      }
+      if (pressed === "5")
+        return [
+          { ...state, muted: !state.muted },
+          { do: "mute", on: !state.muted },
+        ];
       if (pressed === "*") return louder(state);
       return [state];
     default:
@@ -415,12 +422,12 @@ function typed(state: State, digits: string): State {
   return at(state, { name: "dial", digits, found: byDigits(state.directory, digits), askAgain: false });
 }
 
-function scrolled(state: State, selected: Peer | undefined, by: 1 | -1): State {
+function scrolled(state: State, by: 1 | -1): State {
   const contacts = state.directory?.contacts ?? [];
-  const index = contacts.findIndex((contact) => contact.uid === selected?.uid);
+  const index = contacts.findIndex((contact) => contact.uid === state.selected?.uid);
   const towards = index === -1 ? (by === 1 ? 0 : contacts.length - 1) : index + by;
   const contact = contacts[Math.min(contacts.length - 1, Math.max(0, towards))];
-  return at(state, { name: "phonebook", selected: contact && peer(contact) });
+  return { ...state, selected: contact && peer(contact) };
 }
 
 function call(state: State, callee: Peer): Step {
@@ -486,10 +493,10 @@ function heard(state: State, event: LineEvent): Step {
       return [at(state, { name: "ringing-out", peer: place.peer, callId: event.callId })];
 
     case "incoming":
-      return [incoming(state, event.callId, peer(event.peer))];
+      return incoming(state, event.callId, peer(event.peer));
 
     case "in-call":
-      return [inCall(state, event.callId, peer(event.peer), event.sas)];
+      return inCall(state, event.callId, peer(event.peer), event.sas);
 
     case "voice": {
       if (place.name !== "in-call" || place.callId !== event.callId) return [state];
@@ -501,7 +508,7 @@ function heard(state: State, event: LineEvent): Step {
       return ended(state, event);
 
     case "evidence":
-      return distrust(state, "two-directories", event.file);
+      return [distrust(state, "two-directories", event.file)];
 
     case "device-failed":
       return [noted(state, { kind: "fault", about: "device", code: event.device, cause: event.code })];
@@ -529,19 +536,14 @@ function disconnected(state: State, code: string, retryInMs: number | undefined)
   // Before the line thread knew of this call there was no call: it will not report an end.
   if (place.name === "dialling" && place.callId === undefined) return [unanswered(lost, "line-lost", place.peer)];
   const seen = needsLine(place) ? at(lost, { name: "front" }) : lost;
-  if (!quiet && retryInMs === undefined && isRed(faultOf(code))) return distrust(seen, code, undefined);
-  return [seen];
+  return [!quiet && retryInMs === undefined && isRed(faultOf(code)) ? distrust(seen, code, undefined) : seen];
 }
 
-/** Red from now on. A running call is not torn: its keys were agreed before; the red screen follows it. */
-function distrust(state: State, code: string, evidence: string | undefined): Step {
+/** Red from now on; `settle` brings the red screen as soon as no call is in its way. */
+function distrust(state: State, code: string, evidence: string | undefined): State {
   const before = state.distrust;
   const worse = before && blocksForGood(faultOf(before.code)) ? before.code : code;
-  const known: State = { ...state, distrust: { code: worse, evidence: evidence ?? before?.evidence, seen: false } };
-  if (isInCall(known.place)) return [known];
-  const red = at(known, { name: "alarm", elapsedMs: 0 });
-  if (red.line.at === "off" || red.line.at === "refused" || red.line.at === "leaving") return [red];
-  return [{ ...red, line: { at: "leaving" } }, { do: "leave" }];
+  return { ...state, distrust: { code: worse, evidence: evidence ?? before?.evidence, seen: false } };
 }
 
 /** The red screen was read. Only a server that was caught stays locked out; the other faults may be tried again. */
@@ -553,16 +555,12 @@ function acknowledged(state: State): State {
 
 function withDirectory(state: State, directory: DirectoryShown): State {
   const { place } = state;
-  const known: State = { ...state, directory };
-  if (place.name === "phonebook" && place.selected && !isListed(directory, place.selected)) {
-    return at(known, { name: "phonebook", selected: undefined });
-  }
-  if (place.name === "dial") {
-    const found = byDigits(directory, place.digits);
-    const same = found?.uid === place.found?.uid && found?.name === place.found?.name;
-    return same ? known : at(known, { ...place, found, askAgain: true });
-  }
-  return known;
+  const selected = state.selected && isListed(directory, state.selected) ? state.selected : undefined;
+  const known: State = { ...state, directory, selected };
+  if (place.name !== "dial") return known;
+  const found = byDigits(directory, place.digits);
+  const same = found?.uid === place.found?.uid && found?.name === place.found?.name;
+  return same ? known : at(known, { ...place, found, askAgain: true });
 }
 
 function withChanges(state: State, { joined, left, renamed, newKey }: ChangesShown): State {
@@ -575,26 +573,45 @@ function withChanges(state: State, { joined, left, renamed, newKey }: ChangesSho
 }
 
 function updated(state: State, notice: Notice): State {
-  return state.place.name === "updating" ? at(state, { name: "notice", notice }) : noted(state, notice);
+  return state.place.name === "updating" ? at(read(state), { name: "notice", notice }) : noted(state, notice);
 }
 
-function incoming(state: State, callId: string, caller: Peer): State {
+function incoming(state: State, callId: string, caller: Peer): Step {
   const { place } = state;
-  // Cannot be: the line answers 486. Should it come all the same, the person hears of it afterwards.
-  if (isInCall(place) && !(place.name === "dialling" && place.callId === undefined) && place.name !== "hanging-up") {
-    return noted(state, { kind: "missed", peer: caller, times: 1 });
+  const missed: Notice = { kind: "missed", peer: caller, times: 1 };
+  switch (place.name) {
+    // Through a server that is not trusted nobody is called.
+    case "alarm":
+      return [noted(state, missed), { do: "hang-up" }];
+    // Cannot be: the line answers 486. Should it come all the same, the person hears of it afterwards.
+    case "ringing-out":
+    case "incoming":
+    case "answering":
+    case "in-call":
+      return [noted(state, missed)];
+    case "quitting":
+    case "gone":
+      return [state];
+    // A notice that is pushed aside has not been read to its end.
+    case "notice": {
+      const kept = { ...state, notices: queued([place.notice], ...state.notices) };
+      return [at(kept, { name: "incoming", peer: caller, callId, silenced: false })];
+    }
+    default:
+      return [at(state, { name: "incoming", peer: caller, callId, silenced: false })];
   }
-  if (place.name === "quitting" || place.name === "gone") return state;
-  // A notice that is pushed aside has not been read to its end.
-  const kept = place.name === "notice" ? { ...state, notices: queued([place.notice], ...state.notices) } : state;
-  return at(kept, { name: "incoming", peer: caller, callId, silenced: false });
 }
 
-function inCall(state: State, callId: string, other: Peer, sas: readonly number[]): State {
+function inCall(state: State, callId: string, other: Peer, sas: readonly number[]): Step {
   const { place } = state;
   // Hang up was pressed while the other end answered: the line has been told, its "ended" is on the way.
-  if (place.name === "hanging-up" || place.name === "quitting" || place.name === "gone") return state;
-  return at(state, { name: "in-call", peer: other, callId, sas, muted: false, elapsedMs: 0, voice: undefined });
+  if (place.name === "hanging-up" || place.name === "quitting" || place.name === "gone") return [state];
+  const talking: State = {
+    ...state,
+    place: { name: "in-call", peer: other, callId, sas, elapsedMs: 0, voice: undefined },
+    muted: false,
+  };
+  return state.muted ? [talking, { do: "mute", on: false }] : [talking];
 }
 
 function ended(state: State, event: Extract<LineEvent, { event: "ended" }>): Step {
@@ -603,25 +620,24 @@ function ended(state: State, event: Extract<LineEvent, { event: "ended" }>): Ste
   const mine = "callId" in place && (place.callId === callId || place.callId === undefined);
   const other = mine ? peerOf(place) : undefined;
   const ending: Ending = { callId, peer: other, why, erased, durationMs };
+  const known = why === "two-directories" ? distrust(state, why, undefined) : state;
   if (!mine) {
-    // Told before: a screen or a notice has it.
-    const known = place.name === "ended" && place.ending.callId === callId;
-    return known ? [state] : [noted(state, { kind: "ended", ending })];
+    // Told before: the screen has it.
+    const told = place.name === "ended" && place.ending.callId === callId;
+    return [told ? known : noted(known, { kind: "ended", ending })];
   }
-  if (why === "two-directories") return distrust(at(state, { name: "ended", ending, elapsedMs: 0 }), why, undefined);
-  if (why === "missed" && other) return [noted(home(state), { kind: "missed", peer: other, times: 1 })];
-  return [at(state, { name: "ended", ending, elapsedMs: 0 })];
+  if (why === "missed" && other) return [home(noted(known, { kind: "missed", peer: other, times: 1 }))];
+  return [at(known, { name: "ended", ending, elapsedMs: 0 })];
 }
 
 /* ---- time and battery ---- */
 
 function tick(state: State, elapsedMs: number): State {
   const { place, line } = state;
-  if (place.name === "in-call" || place.name === "ended" || place.name === "alarm") {
-    return at(state, { ...place, elapsedMs: place.elapsedMs + elapsedMs });
-  }
-  if (line.at !== "lost") return state;
-  return { ...state, line: { ...line, retryInMs: Math.max(0, line.retryInMs - elapsedMs) } };
+  const waited: State =
+    line.at === "lost" ? { ...state, line: { ...line, retryInMs: Math.max(0, line.retryInMs - elapsedMs) } } : state;
+  if (place.name !== "in-call" && place.name !== "ended" && place.name !== "alarm") return waited;
+  return at(waited, { ...place, elapsedMs: place.elapsedMs + elapsedMs });
 }
 
 function battery(state: State, charge: Charge | undefined): State {
@@ -695,14 +711,9 @@ function lineLight(line: Line): Light {
 /** Whether something on the screen or in the ear changes by time alone. */
 export function clockOf(state: State): boolean {
   const { place, line } = state;
-  if (place.name === "in-call") return true;
-  if (place.name === "ended" || place.name === "alarm") return toneOf(state) !== "none" || isPausing(place);
-  return line.at === "lost" && line.retryInMs > 0;
-}
-
-/** Between two tones of an ending. */
-function isPausing(place: Place): boolean {
-  return place.name === "ended" && place.elapsedMs / TICK_MS < ENDINGS[place.ending.why].melody.length;
+  if (line.at === "lost" && line.retryInMs > 0) return true;
+  if (place.name === "ended") return place.elapsedMs < ENDINGS[place.ending.why].melody.length * TICK_MS;
+  return place.name === "in-call" || (place.name === "alarm" && place.elapsedMs < ALARM_MS);
 }
 
 /* ---- moving ---- */
@@ -713,21 +724,29 @@ function at(state: State, place: Place): State {
 
 /** Where the handset rests: what waits is shown first, then the phonebook, or the line while there is none. */
 function home(state: State): State {
-  if (state.distrust && !state.distrust.seen) return at(state, { name: "alarm", elapsedMs: 0 });
   const [notice, ...notices] = state.notices;
   if (notice) return { ...state, notices, place: { name: "notice", notice } };
   if (state.line.at !== "up") return at(state, { name: "front" });
   const first = state.directory?.contacts.find((contact) => !contact.own);
-  return at(state, { name: "phonebook", selected: first && peer(first) });
+  return { ...state, place: { name: "phonebook" }, selected: state.selected ?? (first && peer(first)) };
 }
 
-/** A handset at rest shows what waits; nobody is interrupted who types, connects or calls. */
-function settle(state: State): State {
-  const { place, line } = state;
+/**
+ * After every event: the red screen comes as soon as no call is in its way (its keys were agreed before), and the line
+ * to a server that is not trusted is left. A handset at rest shows what waits; nobody is interrupted who types,
+ * connects or calls.
+ */
+function settle(state: State): Step {
+  const { place, line, distrust } = state;
+  if (place.name === "quitting" || place.name === "gone") return [state];
+  if (distrust && !isInCall(place)) {
+    const red = distrust.seen || place.name === "alarm" ? state : at(state, { name: "alarm", elapsedMs: 0 });
+    const live = line.at === "connecting" || line.at === "up" || line.at === "lost";
+    return live ? [{ ...red, line: { at: "leaving" } }, { do: "leave" }] : [red];
+  }
   const resting =
     place.name === "phonebook" || (place.name === "front" && line.at !== "connecting" && line.at !== "leaving");
-  const waiting = state.notices.length > 0 || (state.distrust !== undefined && !state.distrust.seen);
-  return resting && waiting ? home(state) : state;
+  return [resting && state.notices.length > 0 ? home(state) : state];
 }
 
 /** The phonebook was looked at: who came and went is no news any more. */
@@ -810,9 +829,4 @@ function without(names: readonly string[], others: readonly string[]): string[] 
 
 function union(some: readonly string[], more: readonly string[]): string[] {
   return [...new Set([...some, ...more])];
-}
-
-/** The fault behind a notice, for its text. */
-export function faultOfNotice(notice: Extract<Notice, { kind: "fault" }>): Fault {
-  return faultOf(notice.code);
 }

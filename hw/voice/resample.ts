@@ -78,13 +78,13 @@ function sinc(x: number): number {
 
 /** @param x -1..1, 0 outside */
 function kaiser(x: number): number {
-  return Math.abs(x) >= 1 ? 0 : besselI0(KAISER_BETA * Math.sqrt(1 - x * x)) / besselI0(KAISER_BETA);
+  return Math.abs(x) >= 1 ? 0 : besselI0(KAISER_BETA * Math.sqrt(1 - x * x)); // scaled with the weights
 }
 
 /** Modified Bessel function of the first kind, order 0, by its series. */
 function besselI0(x: number): number {
   let sum = 1;
-  for (let term = 1, k = 1; term > 1e-12 * sum; k++) {
+  for (let term = 1, k = 1; term > 1e-9 * sum; k++) {
     term *= (x / (2 * k)) ** 2;
     sum += term;
   }

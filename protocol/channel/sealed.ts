@@ -104,6 +104,11 @@ export class SealedChannel {
     return this.#place === "closed";
   }
 
+  /** From step 5 on. A handset may ask to resume before this end has noticed that the line is lost; stays the channel's. */
+  get ticket(): ResumeTicket | undefined {
+    return this.#ticket;
+  }
+
   /**
    * @param clear a whole SIP message
    * @returns a whole frame body. @throws {ProtocolError} `frame-too-long` above `MAX_CLEAR_BYTES`, `closed`

@@ -164,7 +164,7 @@ export class Follower {
         throw new ProtocolError("bad-row", `row ${index} of step 6 is not the one whose leaf step 2 showed`);
       }
     });
-    return this.#take(directory, draft.signed);
+    return this.#take(directory, draft.signed, [...this.rows, ...directory.rows]);
   }
 
   /**
@@ -188,11 +188,11 @@ export class Follower {
     }
     this.#holdToChain(signed, delta.logPath);
     const directory = this.#directory.clone();
-    for (const op of delta.ops) directory.apply(op);
+    const touched = delta.ops.map((op) => directory.apply(op));
     if (directory.rowOf(this.#own.uid)?.name !== this.#own.name) {
       throw new ProtocolError("not-in-list", "a delta came after which this handset is not in the list");
     }
-    return this.#take(directory, signed);
+    return this.#take(directory, signed, touched);
   }
 
   /**
@@ -258,6 +258,13 @@ export class Follower {
     }
   }
 
+  #uidsOfOthers(rows: readonly Row[]): Set<Uid> {
+    const uids = new Set(rows.map((row) => row.uid));
+    uids.delete(this.#serverKey.uid);
+    uids.delete(this.#own.uid);
+    return uids;
+  }
+
   #unlinked(older: SignedHead, newer: SignedHead, path: Uint8Array): Buffer {
     return encodeEvidence(this.#serverKey, [older, newer], contradict(older, newer) ? undefined : Buffer.from(path));
   }
@@ -274,15 +281,15 @@ export class Follower {
     }
   }
 
-  /** Compares with the signed roots once more and takes over. */
-  #take(directory: Directory, signed: SignedHead): Change {
+  /** Compares with the signed roots, last of all, and takes over. @param touched rows that may have changed, at least */
+  #take(directory: Directory, signed: SignedHead, touched: readonly Row[]): Change {
     checkRoots(signed, directory.rows.length, directory.seedRoot().toString("hex"), directory.dirRoot());
     const before = this.#directory;
     this.#directory = directory;
     this.#last = signed;
     this.#draft = undefined; // an offer made before would lead back
     return {
-      ...difference(before, directory, this.#own.uid),
+      ...difference(before, directory, this.#uidsOfOthers(touched)),
       ownIdBefore: before?.idOf(this.#own.uid),
       ownIdAfter: directory.idOf(this.#own.uid),
       head: signed,
@@ -308,25 +315,24 @@ function dirRootOf(leaves: readonly Buffer[]): Buffer | undefined {
 function difference(
   before: Directory | undefined,
   after: Directory,
-  own: Uid,
+  uids: Iterable<Uid>,
 ): Pick<Change, "joined" | "left" | "renamed" | "rekeyed"> {
-  const clients = (directory: Directory | undefined) => directory?.rows.slice(1).filter((row) => row.uid !== own) ?? [];
-  const gone = clients(before).filter((row) => !after.rowOf(row.uid));
-  const come = clients(after).filter((row) => !before?.rowOf(row.uid));
-  const renamed = clients(after).flatMap((to) => {
-    const from = before?.rowOf(to.uid);
-    return from && from.name !== to.name ? [{ from, to }] : [];
-  });
-  const goneByName = new Map(gone.map((row) => [lowerKey(row.name), row]));
-  const rekeyed = come.flatMap((to) => {
-    const from = goneByName.get(lowerKey(to.name));
-    return from ? [{ from, to }] : [];
-  });
-  const sameName = new Set(rekeyed.flatMap(({ from, to }) => [from, to]));
-  return {
-    joined: come.filter((row) => !sameName.has(row)),
-    left: gone.filter((row) => !sameName.has(row)),
-    renamed,
-    rekeyed,
-  };
+  const joined = new Map<string, Row>();
+  const left = new Map<string, Row>();
+  const renamed: Change["renamed"] = [];
+  for (const uid of uids) {
+    const [from, to] = [before?.rowOf(uid), after.rowOf(uid)];
+    if (from && to && from.name !== to.name) renamed.push({ from, to });
+    else if (to && !from) joined.set(lowerKey(to.name), to);
+    else if (from && !to) left.set(lowerKey(from.name), from);
+  }
+  const rekeyed: Change["rekeyed"] = [];
+  for (const [name, to] of joined) {
+    const from = left.get(name);
+    if (!from) continue;
+    rekeyed.push({ from, to });
+    joined.delete(name);
+    left.delete(name);
+  }
+  return { joined: [...joined.values()], left: [...left.values()], renamed, rekeyed };
 }

@@ -8,6 +8,7 @@ import { ByteReader, concat, lp, u8, u32, u64 } from "../bytes.ts";
 import { HASH_BYTES, SIGNATURE_BYTES } from "../crypto/transcript.ts";
 import { ProtocolError } from "../errors.ts";
 import { PublicKey, UID_BYTES, type Uid, uidBytes, uidFromBytes } from "../identity.ts";
+import { LayeredMap } from "./layered-map.ts";
 import { leafHash, logTree } from "./log.ts";
 import { SeedTree } from "./merkle.ts";
 import { lowerKey, parseName, SERVER_NAME } from "./names.ts";
@@ -55,8 +56,8 @@ export function keyText(key: PublicKey): string {
 /** Rows with both roots kept up to date. Ids close up when a row goes; people are told apart by uid. */
 export class Directory {
   #rows: Row[] = [];
-  #byUid = new Map<Uid, Row>();
-  #byName = new Map<string, Row>();
+  #byUid = new LayeredMap<Uid, Row>();
+  #byName = new LayeredMap<string, Row>();
   #seedTree = new SeedTree();
   #leaves = logTree();
 
@@ -73,6 +74,7 @@ export class Directory {
   /** @throws {ProtocolError} `bad-row` (uid, flags, or somebody who is there already), `name-bad`; nothing has changed then */
   append(row: Row): void {
     if (row.uid !== row.key.uid) throw new ProtocolError("bad-row", "a row came whose uid is not its key's");
+    if (this.#byUid.has(row.uid)) throw new ProtocolError("bad-row", "a key came that is in the list already");
     if (row.flags !== 0) throw new ProtocolError("bad-row", `a row with flags ${row.flags} came, 0 was expected`);
     if (parseName(row.name) !== row.name) throw new ProtocolError("name-bad", "a name came that is not NFC");
     if (this.#byName.has(lowerKey(row.name))) {
@@ -93,9 +95,11 @@ export class Directory {
     return row;
   }
 
-  apply(op: Op): void {
-    if (op.op === "leave") this.removeAt(op.index);
-    else this.append(op.row);
+  /** @returns the row that left or was appended. @throws {ProtocolError} as `append` and `removeAt` */
+  apply(op: Op): Row {
+    if (op.op === "leave") return this.removeAt(op.index);
+    this.append(op.row);
+    return op.row;
   }
 
   /** The seed's root, definition A, as 32 bytes. */
@@ -136,15 +140,15 @@ export class Directory {
   clone(): Directory {
     const copy = new Directory(this.#rows[0]!.key);
     copy.#rows = this.#rows.slice();
-    copy.#byUid = new Map(this.#byUid);
-    copy.#byName = new Map(this.#byName);
+    copy.#byUid = this.#byUid.clone();
+    copy.#byName = this.#byName.clone();
     copy.#seedTree = this.#seedTree.clone();
     copy.#leaves = this.#leaves.clone();
     return copy;
   }
 
   #push(row: Row): void {
-    this.#seedTree.append(keyText(row.key)); // first: it refuses a key that is there already
+    this.#seedTree.append(keyText(row.key));
     this.#leaves.append(leafOf(row));
     this.#byUid.set(row.uid, row);
     this.#byName.set(lowerKey(row.name), row);

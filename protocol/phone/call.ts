@@ -144,6 +144,12 @@ export abstract class Call {
     if (!this.talking) this.end("line-lost");
   }
 
+  /** The line will not come back: keys go here, and nobody can be told. */
+  abandon(): void {
+    this.line = undefined;
+    this.end("line-lost");
+  }
+
   lineBack(line: CallLine): void {
     this.line = line;
   }

@@ -58,7 +58,7 @@ export class HandsetCalls {
   /** Nothing can be resumed any more: a new line is a new connection, and a call from before is over. */
   endAll(): void {
     this.lineLost();
-    this.#call?.hangUp();
+    this.#call?.abandon();
     this.#unsentByes = [];
   }
 

@@ -103,7 +103,7 @@ export function parseSipMessage(message: Uint8Array | string | undefined): Parse
 
   const headers = new Map<string, string>();
   for (const line of lines.slice(1)) {
-    const [, name, value] = /^([!-9;-~]+)[ \t]*:[ \t]*(.*)$/.exec(line) ?? [];
+    const [, name, value] = /^([!-9;-~]+)[ \t]*:[ \t]*(.*)$/s.exec(line) ?? [];
     if (name === undefined) return { kind: "bad", why: "a line that is no header" };
     if (headers.has(name.toUpperCase())) return { kind: "bad", why: "a header twice" };
     headers.set(name.toUpperCase(), value!.trimEnd());
@@ -130,7 +130,7 @@ export function readData(body: Uint8Array | string): ReadonlyMap<string, unknown
     const value: unknown = JSON.parse(text);
     return new Map(value !== null && typeof value === "object" && !Array.isArray(value) ? Object.entries(value) : []);
   } catch {
-    const pairs = text.split(/\r?\n/).map((line) => /^([^:]+): (.*)$/.exec(line));
+    const pairs = text.split(/\r?\n/).map((line) => /^([^:]+): (.*)$/s.exec(line));
     return new Map(pairs.flatMap((pair) => (pair ? [[pair[1]!, pair[2]!]] : [])));
   }
 }

@@ -225,6 +225,7 @@ describe("a public key", () => {
       "unused bits": whole(key(), 1),
       "PKCS#1 without its envelope": keyObject.export({ type: "pkcs1", format: "der" }),
       "a byte behind it": Buffer.concat([spki, Buffer.of(0)]),
+      "a byte behind the modulus": Buffer.concat([spki.subarray(0, -5), Buffer.of(1), spki.subarray(-5)]),
       "a byte before it": Buffer.concat([Buffer.of(0), spki]),
       "all but its last byte": spki.subarray(0, -1),
       nothing: Buffer.alloc(0),

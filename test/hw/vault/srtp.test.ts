@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { hkdfSync, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import type { MediaProfile } from "@feldfon/protocol/vault";
 import {
   EPOCH_PACKETS,
@@ -50,9 +50,9 @@ describe("voice packets, against published vectors", () => {
     const authentication = bytes(
       `cebe321f6ff7716b6fd4ab49af256a15 6d38baa48f0a0acf3c34e2359e6cdbce
        e049646c43d9327ad175578ef7227098 6371c10c9a369ac2f94a8c5fbcdddc25
-       6d6e919a48b610ef17c2041e4740357 6b68642c59bbfc2f34db60dbdfb2`,
+       6d6e919a48b610ef17c2041e47403576 6b68642c59bbfc2f34db60dbdfb2`,
     );
-    assert.deepEqual(srtpKdf(key, salt, 1, 94).subarray(0, authentication.length), authentication);
+    assert.deepEqual(srtpKdf(key, salt, 1, 94), authentication);
   });
 
   it("derive session keys with AES-256 as RFC 6188 §7.2 does", () => {

@@ -90,7 +90,7 @@ describe("Jitter buffer", () => {
     put(buffer, 1 + CAPACITY_PACKETS);
     assert.deepEqual(take(buffer, 2), [undefined, 1 + CAPACITY_PACKETS]);
     assert.equal(buffer.late, 1, "1 was there");
-    assert.equal(buffer.lost, CAPACITY_PACKETS, "2 .. 50 were not, and 51 is played");
+    assert.equal(buffer.lost, CAPACITY_PACKETS - 1, "2 .. 50 were not");
   });
 
   it("leaves out a quiet frame when it has been too deep for ten seconds, and no other", () => {
@@ -149,9 +149,9 @@ describe("Jitter buffer", () => {
           played,
           [...new Set(played)].sort((a, b) => a - b),
         );
-        const [first, last] = [played[0] ?? 0, played.at(-1) ?? 0];
-        for (const index of played) assert.ok(came.has(index));
-        assert.ok(buffer.lost >= 0 && last >= first);
+        let missing = 0;
+        for (let index = played[0] ?? 0; index < (played.at(-1) ?? 0); index++) if (!came.has(index)) missing++;
+        assert.ok(buffer.lost >= missing, `${buffer.lost} counted, ${missing} missing`);
       }),
       { numRuns: 300 },
     );

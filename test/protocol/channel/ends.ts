@@ -64,13 +64,13 @@ export async function handshake(ends: Ends): Promise<Handshake> {
 
 let pairs = 0;
 
-/** Two channels as a handshake leaves them, without its signatures; each pair has its own th and secret. */
+/** Two channels as a handshake leaves them, without its signatures; each pair has its own th and secret (ch or j). */
 export function sealedPair({ client, server }: Ends, keys: "connected" | "resumed" = "connected") {
   const th = transcript("channel", Buffer.from(`test ${pairs++}`));
   const secret = Buffer.alloc(32, pairs);
   const half = ({ vault }: End, side: "client" | "server", peer: Uid) =>
     SealedChannel[keys]({ vault, side, peer, th, secret: vault.import("derive", secret) });
-  return { client: half(client, "client", server.key.uid), server: half(server, "server", client.key.uid) };
+  return { client: half(client, "client", server.key.uid), server: half(server, "server", client.key.uid), secret };
 }
 
 /** Slots and ephemerals that are alive. */

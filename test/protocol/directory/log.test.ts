@@ -78,7 +78,7 @@ describe("Directory: the log of heads", () => {
     fc.assert(
       fc.property(sizeAndIndex, ([size, index]) => {
         const path = log.path(index, size);
-        const wrong = [Buffer.concat([path, Buffer.alloc(32)]), Buffer.concat([path, Buffer.alloc(1)])];
+        const wrong: Buffer[] = [Buffer.concat([path, Buffer.alloc(32)]), Buffer.concat([path, Buffer.alloc(1)])];
         if (path.length > 0) wrong.push(path.subarray(32), path.subarray(1));
         for (const one of wrong) assert.equal(rootFromPath(leaf(index), index, size, one), undefined);
       }),

@@ -139,7 +139,9 @@ describe("Directory: who is here", () => {
           const copy = directory.clone();
           const away = Array.from({ length: MEMBERS }, (_, i) => i + 1).filter((one) => !here.includes(one));
           if ((leaves || away.length === 0) && here.length > 0) {
-            directory.removeAt(here.indexOf(here.splice(n % here.length, 1)[0]!) + 1 || (n % (here.length + 1)) + 1);
+            const index = n % here.length;
+            here.splice(index, 1);
+            directory.removeAt(index + 1);
           } else {
             const one = away[n % away.length]!;
             here.push(one);
@@ -224,13 +226,16 @@ describe("Directory: what travels", () => {
       const whole = { decodeStep2: server.step2(), decodeStep6: server.step6(), decodeDelta: server.delta(0) }[name]!;
       const full = JSON.stringify(decode(whole));
       for (let bytes = 0; bytes < whole.length; bytes++) {
+        let read: unknown;
         try {
-          // A cut between two rows or two changes reads well and says less; what it lacks is missed at the roots.
-          assert.notEqual(JSON.stringify(decode(whole.subarray(0, bytes))), full);
-          assert.notEqual(name, "decodeStep2");
+          read = decode(whole.subarray(0, bytes));
         } catch (error) {
           assert.ok(error instanceof ProtocolError, String(error));
+          continue;
         }
+        // A cut between two rows or two changes reads well and says less; what it lacks is missed at the roots.
+        assert.notEqual(name, "decodeStep2");
+        assert.notEqual(JSON.stringify(read), full);
       }
     });
   }

@@ -12,16 +12,19 @@ import fc from "fast-check";
 import { flips, join, makeKeys, ServerEnd, serverKey, strangerKey, withCode } from "./two-ends.ts";
 
 const hash32 = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((bytes) => Buffer.from(bytes));
-const heads: fc.Arbitrary<Head> = fc.record({
-  server: hash32.map((bytes) => parseUid(bytes.toString("hex"))),
-  epoch: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
-  rows: fc.integer({ min: 1, max: 0xffff_ffff }),
-  seedRoot: hash32,
-  dirRoot: hash32,
-  prev: hash32,
-  logRoot: hash32,
-  timeMs: fc.nat(Number.MAX_SAFE_INTEGER),
-});
+const heads: fc.Arbitrary<Head> = fc.record(
+  {
+    server: hash32.map((bytes) => parseUid(bytes.toString("hex"))),
+    epoch: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
+    rows: fc.integer({ min: 1, max: 0xffff_ffff }),
+    seedRoot: hash32,
+    dirRoot: hash32,
+    prev: hash32,
+    logRoot: hash32,
+    timeMs: fc.nat(Number.MAX_SAFE_INTEGER),
+  },
+  { noNullPrototype: true },
+);
 
 describe("Directory: the head", () => {
   before(makeKeys);

@@ -1,0 +1,480 @@
+/**
+ * What the screen says, as a small model: derived from the state, drawn by drawing/, printed by screens-text.ts.
+ *
+ *     title                      battery
+ *     blocks, top to bottom: marks, the handset's words, names, digits, steps, lists
+ *     what the number pad does
+ *     what the four keys do
+ */
+import { BUTTONS, type Button } from "@feldfon/hw/buttons/port";
+import { ENDINGS } from "./endings.ts";
+import { FAULTS, faultOf } from "./faults.ts";
+import type { ChangesShown } from "./link.ts";
+import { type Ending, isLow, keysOf, type Line, type Notice, type Peer, type State } from "./machine.ts";
+import { type Advice, fill, type Language, TEXTS, type Texts } from "./texts.ts";
+
+export type Mark = "ok" | "info" | "caution" | "alarm";
+
+export interface Progress {
+  readonly label: string;
+  readonly text: string;
+  readonly state: "done" | "now" | "open";
+}
+
+export interface Row {
+  readonly label: string;
+  /** From others. */
+  readonly text: string;
+  readonly note: string;
+  readonly selected: boolean;
+}
+
+export type Block =
+  /** Colour, shape and word. */
+  | { readonly block: "mark"; readonly mark: Mark; readonly word: string }
+  /** The handset vouches for this text; on the screen it carries the bar at the left. */
+  | { readonly block: "says"; readonly text: string }
+  | { readonly block: "detail"; readonly text: string }
+  /** What others chose: a name. It never carries the bar. */
+  | { readonly block: "name"; readonly text: string }
+  | { readonly block: "digits"; readonly text: string }
+  | { readonly block: "progress"; readonly rows: readonly Progress[] }
+  | { readonly block: "list"; readonly rows: readonly Row[] };
+
+export interface Screen {
+  /** For programs: the place, at the front the line's: `off`, `connecting`, `verified`, `in-call`. */
+  readonly name: string;
+  readonly title: string;
+  /** Tints the whole screen: `alarm` is the red one. */
+  readonly tone: Mark | undefined;
+  readonly blocks: readonly Block[];
+  /** What the number pad does here; "" when it does nothing. */
+  readonly pad: string;
+  /** "" when the key does nothing. */
+  readonly keys: Readonly<Record<Button, string>>;
+  /** "87 %", "" without a battery. */
+  readonly battery: string;
+  readonly batteryLow: boolean;
+  /** For programs: what the screen states, public values only. */
+  readonly facts: Readonly<Record<string, unknown>>;
+}
+
+type Content = Pick<Screen, "name" | "title" | "blocks"> & Partial<Pick<Screen, "tone" | "pad" | "facts">>;
+
+const LIST_ROWS = 5;
+/** Names of changes on one screen; the others are counted. */
+const CHANGE_ROWS = 3;
+
+export function screenOf(state: State, language: Language): Screen {
+  const texts = TEXTS[language];
+  const actions = keysOf(state);
+  const label = (button: Button) => (actions[button] ? texts.actions[actions[button]] : "");
+  return {
+    tone: undefined,
+    pad: "",
+    facts: {},
+    ...contentOf(state, texts),
+    keys: Object.fromEntries(BUTTONS.map((button) => [button, label(button)])) as Record<Button, string>,
+    battery: state.charge ? `${state.charge.percent} %` : "",
+    batteryLow: isLow(state.charge),
+  };
+}
+
+function contentOf(state: State, texts: Texts): Content {
+  const { place } = state;
+  switch (place.name) {
+    case "front":
+      return front(state, state.line, texts);
+    case "leave?":
+      return { name: place.name, title: texts.leave.title, blocks: [says(texts.leave.text)] };
+    case "alarm":
+      return alarm(state, texts);
+    case "phonebook":
+      return phonebook(state, texts);
+    case "dial":
+      return {
+        name: place.name,
+        title: texts.dial.title,
+        blocks: [
+          ...(place.askAgain ? [mark("caution", texts.dial.changed)] : []),
+          digits(place.digits),
+          place.digits === "" ? says(texts.dial.empty) : place.found ? name(place.found) : says(texts.dial.nobody),
+        ],
+        pad: texts.dial.pad,
+        facts: { digits: place.digits, uid: place.found?.uid ?? null, askAgain: place.askAgain },
+      };
+    case "dialling":
+      return call(place.name, texts.dialling, place.peer);
+    case "ringing-out":
+      return call(place.name, texts.ringing, place.peer, place.callId);
+    case "incoming": {
+      const silenced = place.silenced ? [detail(texts.incoming.silenced)] : [];
+      const content = call(place.name, texts.incoming, place.peer, place.callId);
+      return { ...content, blocks: [...content.blocks, ...silenced], pad: place.silenced ? "" : texts.incoming.pad };
+    }
+    case "answering":
+      return call(place.name, texts.answering, place.peer, place.callId);
+    case "in-call":
+      return inCall(state, place, texts);
+    case "hanging-up":
+      return call(place.name, texts.hangingUp, place.peer, place.callId);
+    case "ended":
+      return ended(place.ending, texts);
+    case "updating":
+      return {
+        name: place.name,
+        title: texts.updating.title,
+        blocks: [
+          { block: "progress", rows: progress(texts.updateSteps, Object.keys(texts.updateSteps).indexOf(place.step)) },
+        ],
+        facts: { step: place.step },
+      };
+    case "notice":
+      return notice(place.notice, texts);
+    case "quitting":
+      return { name: place.name, title: texts.quitting.title, blocks: [says(texts.quitting.text)] };
+    case "gone":
+      return { name: place.name, title: texts.gone.title, blocks: [says(texts.gone.text)] };
+    default:
+      return place satisfies never;
+  }
+}
+
+/* ---- the line ---- */
+
+function front(state: State, line: Line, texts: Texts): Content {
+  switch (line.at) {
+    case "off": {
+      const server = detail(fill(texts.off.text, { server: state.server }));
+      const blocks = state.distrust
+        ? [mark("alarm", texts.off.blocked), server]
+        : [name({ name: state.ownName }), server];
+      return { name: "off", title: texts.off.title, blocks, facts: { blocked: state.distrust !== undefined } };
+    }
+    case "leaving":
+      return { name: "leaving", title: texts.leaving.title, blocks: [says(texts.leaving.text)] };
+    case "connecting":
+      return {
+        name: "connecting",
+        title: line.resuming ? texts.connecting.again : texts.connecting.title,
+        blocks: [{ block: "progress", rows: progress(texts.steps, line.steps.length) }],
+        facts: { resuming: line.resuming, steps: line.steps },
+      };
+    case "up":
+      return verified(state, line.resumed, texts);
+    case "lost": {
+      const retry = says(fill(texts.lost.retry, { n: Math.ceil(line.retryInMs / 1000) }));
+      return fault("lost", texts.lost.title, "caution", line.code, texts, [retry]);
+    }
+    case "refused": {
+      const after = line.after === undefined ? [] : [detail(fill(texts.afterStep, { step: line.after }))];
+      const title = fill(texts.error, { n: FAULTS[faultOf(line.code)].number });
+      return fault("refused", title, "caution", line.code, texts, after);
+    }
+    default:
+      return line satisfies never;
+  }
+}
+
+function verified(state: State, resumed: boolean, texts: Texts): Content {
+  const { directory, protection, joined, left } = state;
+  const known = protection as keyof typeof texts.verified.protection | undefined;
+  const own = directory?.contacts.find((contact) => contact.own);
+  const blocks: Block[] = [mark("ok", texts.verified.mark), name({ name: own?.name ?? state.ownName })];
+  if (own) blocks.push(detail(fill(texts.verified.number, { n: own.id })));
+  if (directory) {
+    blocks.push(detail(fill(texts.verified.members, { n: directory.contacts.length, epoch: directory.epoch })));
+    blocks.push(detail(fill(texts.verified.root, { root: shortRoot(directory.seedRoot) })));
+  }
+  if (known && texts.verified.protection[known]) blocks.push(detail(texts.verified.protection[known]));
+  if (joined.length + left.length > 0) blocks.push(cameAndWent(state, texts));
+  return {
+    name: "verified",
+    title: texts.verified.title,
+    tone: "ok",
+    blocks,
+    pad: texts.verified.pad,
+    facts: {
+      resumed,
+      protection: protection ?? null,
+      id: own?.id ?? null,
+      uid: own?.uid ?? null,
+      ...directoryFacts(state),
+    },
+  };
+}
+
+function alarm(state: State, texts: Texts): Content {
+  const code = state.distrust?.code ?? "other";
+  const title = fill(texts.error, { n: FAULTS[faultOf(code)].number });
+  const file = state.distrust?.evidence;
+  const evidence = file === undefined ? [] : [detail(fill(texts.evidence, { file: baseName(file) }))];
+  const content = fault("alarm", title, "alarm", code, texts, evidence);
+  return { ...content, facts: { ...content.facts, evidence: file ?? null } };
+}
+
+/** Shape, word, what it is, what to do; for a code nobody knows, the code. */
+function fault(screen: string, title: string, tone: Mark, code: string, texts: Texts, more: readonly Block[]): Content {
+  const kind = faultOf(code);
+  const word = tone === "alarm" ? texts.danger : texts.caution;
+  const unknown = kind === "other" ? [detail(fill(texts.code, { code: code.slice(0, 40) }))] : [];
+  return {
+    name: screen,
+    title,
+    tone,
+    blocks: [mark(tone, word), ...advice(texts.faults[kind]), ...unknown, ...more],
+    facts: { code, fault: kind, number: FAULTS[kind].number },
+  };
+}
+
+/* ---- the phonebook ---- */
+
+function phonebook(state: State, texts: Texts): Content {
+  const contacts = state.directory?.contacts ?? [];
+  const index = contacts.findIndex((contact) => contact.uid === state.selected?.uid);
+  const from = Math.max(0, Math.min(contacts.length - LIST_ROWS, index - Math.floor(LIST_ROWS / 2)));
+  const rows = contacts.slice(from, from + LIST_ROWS).map((contact) => ({
+    label: String(contact.id),
+    text: contact.name,
+    note: contact.own ? texts.phonebook.own : "",
+    selected: contact.uid === state.selected?.uid,
+  }));
+  const blocks: Block[] = [{ block: "list", rows }];
+  if (contacts.every((contact) => contact.own)) blocks.push(says(texts.phonebook.empty));
+  if (state.joined.length + state.left.length > 0) blocks.push(cameAndWent(state, texts));
+  else if (contacts.length > LIST_ROWS && index >= 0) {
+    blocks.push(detail(fill(texts.phonebook.place, { n: index + 1, m: contacts.length })));
+  }
+  return {
+    name: "phonebook",
+    title: texts.phonebook.title,
+    blocks,
+    pad: texts.phonebook.pad,
+    facts: {
+      ...directoryFacts(state),
+      contacts: rows.map(({ label, text }) => ({ id: Number(label), name: text })),
+      selected: state.selected?.uid ?? null,
+      joined: state.joined,
+      left: state.left,
+    },
+  };
+}
+
+function directoryFacts({ directory }: State): Record<string, unknown> {
+  return {
+    epoch: directory?.epoch ?? null,
+    members: directory?.contacts.length ?? 0,
+    seedRoot: directory?.seedRoot ?? null,
+    directoryRoot: directory?.directoryRoot ?? null,
+  };
+}
+
+function cameAndWent({ joined, left }: State, texts: Texts): Block {
+  return detail(fill(texts.phonebook.cameAndWent, { joined: joined.length, left: left.length }));
+}
+
+/* ---- calls ---- */
+
+function call(screen: string, words: { title: string; text: string }, peer: Peer, callId?: string): Content {
+  return {
+    name: screen,
+    title: words.title,
+    blocks: [says(words.text), name(peer)],
+    facts: { uid: peer.uid, callId: callId ?? null },
+  };
+}
+
+function inCall(state: State, place: Extract<State["place"], { name: "in-call" }>, texts: Texts): Content {
+  const { sas, peer, voice, callId, elapsedMs } = place;
+  const words = texts.inCall;
+  const heard = voice ? voice.received + voice.lost : 0;
+  const lost = heard === 0 ? 0 : Math.round((100 * voice!.lost) / heard);
+  const prompt = state.distrust ? words.distrust : state.line.at === "up" ? words.compare : words.lineLost;
+  return {
+    name: place.name,
+    title: words.title,
+    tone: "ok",
+    blocks: [
+      mark("ok", words.mark),
+      name(peer),
+      detail(prompt),
+      digits(sas.map((number) => String(number).padStart(2, "0")).join(" ")),
+      detail(fill(words.status, { time: duration(elapsedMs), lost })),
+      detail(state.muted ? words.muted : fill(words.volume, { n: state.volumePercent })),
+    ],
+    pad: words.pad,
+    facts: {
+      uid: peer.uid,
+      callId,
+      sas,
+      muted: state.muted,
+      volumePercent: state.volumePercent,
+      voice: voice ?? null,
+      line: state.line.at,
+    },
+  };
+}
+
+function ended(ending: Ending, texts: Texts): Content {
+  const { why, erased, peer, durationMs, callId } = ending;
+  const words = texts.ends[why];
+  const form = ENDINGS[why];
+  const blocks: Block[] = [];
+  if (form.mark === "alarm") blocks.push(mark("alarm", texts.danger));
+  if (form.mark === "caution") blocks.push(mark("caution", texts.caution));
+  blocks.push(says(words.text));
+  if (peer) blocks.push(name(peer));
+  if (durationMs > 0) blocks.push(detail(fill(texts.ended.lasted, { time: duration(durationMs) })));
+  if (words.next !== "") blocks.push(detail(words.next));
+  blocks.push(mark(erased === "both" ? "ok" : erased === "here" ? "caution" : "info", texts.erased[erased]));
+  return {
+    name: "ended",
+    title: words.title,
+    tone: form.mark === "info" ? undefined : form.mark,
+    blocks,
+    facts: { why, erased, durationMs, callId: callId ?? null, uid: peer?.uid ?? null },
+  };
+}
+
+/* ---- notices ---- */
+
+function notice(shown: Notice, texts: Texts): Content {
+  switch (shown.kind) {
+    case "ended":
+      return ended(shown.ending, texts);
+    case "missed": {
+      const times = shown.times > 1 ? [detail(fill(texts.missed.times, { n: shown.times }))] : [];
+      return {
+        name: "missed",
+        title: texts.missed.title,
+        tone: "info",
+        blocks: [mark("info", texts.missed.text), name(shown.peer), ...times],
+        facts: { uid: shown.peer.uid, times: shown.times },
+      };
+    }
+    case "updated": {
+      const same = shown.oldRoot === shown.newRoot;
+      const words = texts.updated;
+      return {
+        name: "updated",
+        title: words.title,
+        tone: same ? "ok" : "info",
+        blocks: [
+          mark(same ? "ok" : "info", same ? words.same : words.other),
+          detail(fill(words.old, { root: shortRoot(shown.oldRoot) })),
+          detail(fill(words.now, { root: shortRoot(shown.newRoot) })),
+          ...changes(shown.changes, texts),
+        ],
+        facts: { oldRoot: shown.oldRoot, newRoot: shown.newRoot, same, changes: shown.changes },
+      };
+    }
+    case "changes": {
+      const changed = { joined: [], left: [], renamed: [...shown.renamed], newKey: [...shown.newKey] };
+      return {
+        name: "changes",
+        title: texts.changes.title,
+        tone: "caution",
+        blocks: [mark("caution", texts.caution), ...changes(changed, texts)],
+        facts: { renamed: shown.renamed, newKey: shown.newKey },
+      };
+    }
+    case "fault": {
+      const title = fill(texts.error, { n: FAULTS[faultOf(shown.code)].number });
+      const content = fault("fault", title, "caution", shown.code, texts, []);
+      return { ...content, facts: { ...content.facts, about: shown.about, cause: shown.cause } };
+    }
+    case "battery":
+      return {
+        name: "battery",
+        title: texts.battery.title,
+        tone: "caution",
+        blocks: [
+          mark("caution", texts.caution),
+          says(fill(texts.battery.text, { n: shown.percent })),
+          detail(texts.battery.next),
+        ],
+        facts: { percent: shown.percent },
+      };
+    default:
+      return shown satisfies never;
+  }
+}
+
+/** The gravest first; what does not fit is counted, never left out unsaid. */
+function changes(changed: ChangesShown, texts: Texts): Block[] {
+  const words = texts.changes;
+  const groups: [string, Row[]][] = [
+    [words.newKey, changed.newKey.map((who) => row("!", who))],
+    [words.renamed, changed.renamed.flatMap(({ from, to }) => [row("-", from), row("+", to)])],
+    [words.joined, changed.joined.map((who) => row("+", who))],
+    [words.left, changed.left.map((who) => row("-", who))],
+  ];
+  const filled = groups.filter(([, rows]) => rows.length > 0);
+  const blocks: Block[] = [];
+  let room = CHANGE_ROWS;
+  let hidden = 0;
+  for (const [heading, rows] of filled) {
+    const shown = rows.slice(0, room);
+    room -= shown.length;
+    hidden += rows.length - shown.length;
+    if (shown.length > 0) blocks.push(detail(heading), { block: "list", rows: shown });
+    // A heading takes the place of a name.
+    room = Math.max(0, room - 1);
+  }
+  if (hidden > 0) blocks.push(detail(fill(words.more, { n: hidden })));
+  return blocks;
+}
+
+/* ---- small pieces ---- */
+
+function mark(shape: Mark, word: string): Block {
+  return { block: "mark", mark: shape, word };
+}
+
+function says(text: string): Block {
+  return { block: "says", text };
+}
+
+function detail(text: string): Block {
+  return { block: "detail", text };
+}
+
+function name(peer: Pick<Peer, "name">): Block {
+  return { block: "name", text: peer.name };
+}
+
+function digits(text: string): Block {
+  return { block: "digits", text };
+}
+
+function advice({ text, next }: Advice): Block[] {
+  return next === "" ? [says(text)] : [says(text), detail(next)];
+}
+
+function row(label: string, text: string): Row {
+  return { label, text, note: "", selected: false };
+}
+
+/** @param done how many steps are behind; the next one is on its way */
+function progress(steps: Readonly<Record<string, string>>, done: number): Progress[] {
+  return Object.entries(steps)
+    .sort(([a], [b]) => Number(a) - Number(b))
+    .map(([label, text], i) => ({ label, text, state: i < done ? "done" : i === done ? "now" : "open" }));
+}
+
+/** The first 64 bits of a root in four groups, enough to compare two displays by eye. */
+export function shortRoot(root: string): string {
+  return (root.slice(0, 16).match(/.{4}/g) ?? []).join(" ");
+}
+
+/** 0:07, 12:34, 1:02:03 */
+export function duration(ms: number): string {
+  const seconds = Math.floor(ms / 1000);
+  const [hours, minutes, rest] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
+  const tail = String(rest).padStart(2, "0");
+  return hours > 0 ? `${hours}:${String(minutes).padStart(2, "0")}:${tail}` : `${minutes}:${tail}`;
+}
+
+function baseName(path: string): string {
+  return path.slice(path.lastIndexOf("/") + 1);
+}

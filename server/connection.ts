@@ -1,0 +1,260 @@
+/**
+ * One connection, from its first byte to its last: frames, then the channel's handshake or a resume, then the line.
+ *
+ *     socket -> frames -> M1, M4 | R1 -> SealedChannel -> ServerLine -> service
+ *
+ * A fault closes this connection and no other. Before the peer has proven itself nothing is looked up, a frame has at
+ * most 16 KiB and a step 5 s.
+ */
+import type { Socket } from "node:net";
+import { ResumeServer } from "@feldfon/protocol/channel/resume";
+import type { SealedChannel } from "@feldfon/protocol/channel/sealed";
+import { ChannelServer } from "@feldfon/protocol/channel/server";
+import { ProtocolError } from "@feldfon/protocol/errors";
+import { encodeFrame, FrameReader, MAX_BODY_BYTES } from "@feldfon/protocol/frames";
+import type { PublicKey } from "@feldfon/protocol/identity";
+import { STEP_MS } from "@feldfon/protocol/phone/line";
+import { ServerLine } from "@feldfon/protocol/phone/server-line";
+import { parseSip } from "@feldfon/protocol/sip";
+import { shortParty } from "@feldfon/protocol/trace";
+import type { Vault } from "@feldfon/protocol/vault";
+import { type Admission, type Place, requestBucket, type TokenBucket } from "./admission.ts";
+import type { Log } from "./log.ts";
+import type { Metrics } from "./metrics.ts";
+import { Outbox } from "./outbox.ts";
+import type { Closable, PhoneService } from "./service.ts";
+import type { BatchSigner } from "./signer.ts";
+import type { Trace } from "./trace.ts";
+
+export interface ConnectionSurroundings {
+  vault: Vault;
+  serverKey: PublicKey;
+  signer: BatchSigner;
+  admission: Admission;
+  service: PhoneService;
+  metrics: Metrics;
+  log: Log;
+  trace: Trace;
+  now(): number;
+  /** Requests a proven handset may send; undefined: as many as it likes (benches). */
+  requestLimit?: () => TokenBucket | undefined;
+}
+
+export class Connection implements Closable {
+  readonly #around: ConnectionSurroundings;
+  readonly #socket: Socket;
+  readonly #outbox: Outbox;
+  readonly #frames = new FrameReader();
+  readonly #place: Place;
+  readonly #beganMs: number;
+  #channel: ChannelServer | undefined;
+  #clientKey: PublicKey | undefined;
+  #line: ServerLine | undefined;
+  #bucket: TokenBucket | undefined;
+  #stepUntilMs: number;
+  #over = false;
+
+  constructor(around: ConnectionSurroundings, socket: Socket, place: Place) {
+    this.#around = around;
+    this.#socket = socket;
+    this.#place = place;
+    this.#beganMs = around.now();
+    this.#stepUntilMs = this.#beganMs + STEP_MS;
+    this.#outbox = new Outbox({
+      wire: socket,
+      onDrop: (reason) => {
+        around.metrics.outboxDrops.inc({ reason });
+        this.#close("lost", reason);
+      },
+    });
+  }
+
+  get line(): ServerLine | undefined {
+    return this.#line;
+  }
+
+  /** Reads until the socket ends; never throws. */
+  async run(): Promise<void> {
+    try {
+      for await (const chunk of this.#socket as AsyncIterable<Buffer>) {
+        for (const body of this.#frames.read(chunk)) {
+          if (this.#over) return;
+          await this.#take(body);
+          if (this.#line?.ended) return await this.#finish();
+        }
+      }
+      this.#close("lost", "closed");
+    } catch (error) {
+      this.#fault(error);
+    }
+  }
+
+  tick(): void {
+    if (this.#over) return;
+    try {
+      if (this.#line) this.#line.tick();
+      else if (this.#around.now() > this.#stepUntilMs) throw new ProtocolError("timeout", "a handshake step took 5 s");
+    } catch (error) {
+      this.#fault(error);
+    }
+  }
+
+  /** Another line of the same handset took its place. */
+  replace(): void {
+    this.#close("fault", "replaced");
+  }
+
+  /** Shutdown: tells the handset, gives it `ms` to answer. */
+  async sendAway(ms: number): Promise<void> {
+    if (this.#over) return;
+    const line = this.#line;
+    if (line) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, ms);
+        line.sendAway(() => {
+          clearTimeout(timer);
+          resolve();
+        });
+      });
+    }
+    this.#close("left", "shutdown");
+  }
+
+  async #take(body: Buffer): Promise<void> {
+    if (this.#line) return await this.#line.receive(body);
+    if (this.#channel) return this.#prove(body);
+    const word = parseSip(body).feldfon;
+    if (word === "r1") return this.#resume(body);
+    return await this.#hello(body);
+  }
+
+  /** M1, and M2 M3 back: one signature for all who wait (protocol/channel/batch.ts). */
+  async #hello(body: Buffer): Promise<void> {
+    const { vault, serverKey, signer, admission } = this.#around;
+    const channel = new ChannelServer({ vault, serverKey });
+    this.#trace("REGISTER m1", body.length, "received");
+    const wait = admission.hello(this.#place, this.#around.now());
+    if (wait) {
+      this.#send(channel.busy(body, wait.retryAfterS), "503 m1");
+      return await this.#end("busy");
+    }
+    this.#channel = channel;
+    try {
+      const { leaf, clientKey } = channel.hello(body);
+      this.#clientKey = clientKey;
+      const m3 = await signer.sign(leaf);
+      if (this.#over) return;
+      this.#stepUntilMs = this.#around.now() + STEP_MS;
+      this.#send(channel.offer(m3), "401 m1");
+    } catch (error) {
+      if (!(error instanceof ProtocolError) || error.code !== "key-bad") throw error;
+      this.#send(channel.keyBad(), "400 m1");
+      this.#around.metrics.refused.inc({ code: error.code });
+      await this.#end(error.code);
+    }
+  }
+
+  /** M4: from here on the peer is who it says. */
+  #prove(body: Buffer): void {
+    const { admission } = this.#around;
+    this.#trace("REGISTER m4", body.length, "received");
+    const channel = this.#channel?.prove(body);
+    const callId = this.#channel?.callId;
+    const client = this.#clientKey;
+    if (!channel || !callId || !client) throw new ProtocolError("out-of-order", "M4 came before the 401");
+    this.#channel = undefined;
+    admission.prove(this.#place);
+    this.#begin(channel, client, callId, 2, false);
+  }
+
+  #resume(body: Buffer): void {
+    const { vault, service, admission } = this.#around;
+    this.#trace("REGISTER r1", body.length, "received");
+    const half = new ResumeServer({ vault });
+    const kept = service.ticket(ResumeServer.idOf(body));
+    if (!kept) {
+      this.#send(half.refusal481(body), "481 r1");
+      void this.#end("unknown-resume");
+      return;
+    }
+    const { r2, channel, callId } = half.accept(body, kept.ticket);
+    admission.prove(this.#place);
+    this.#send(r2, "200 r1");
+    this.#begin(channel, kept.client, callId, 1, true);
+  }
+
+  #begin(channel: SealedChannel, client: PublicKey, callId: string, usedCSeq: number, resumed: boolean): void {
+    const { vault, service, now, requestLimit = requestBucket } = this.#around;
+    this.#frames.maxBodyBytes = MAX_BODY_BYTES;
+    this.#bucket = requestLimit();
+    this.#line = new ServerLine({
+      vault,
+      client,
+      host: service,
+      channel,
+      callId,
+      usedCSeq,
+      resumed,
+      now,
+      outlet: {
+        send: (frame) => this.#outbox.send(encodeFrame(frame)),
+        passed: ({ direction, kind, size }) => {
+          this.#trace(kind, size, direction);
+          if (direction === "received" && !/^[0-9]/.test(kind)) this.#admitRequest();
+        },
+      },
+    });
+    service.attach(this.#line, this);
+  }
+
+  /** Row 003-46: 120 requests a minute for each handset. */
+  #admitRequest(): void {
+    if (!this.#bucket || this.#bucket.take(this.#around.now()) === 0) return;
+    throw new ProtocolError("too-many-requests", "more requests came than a handset may send");
+  }
+
+  #send(body: Buffer, kind: string): void {
+    this.#outbox.send(encodeFrame(body));
+    this.#trace(kind, body.length, "sent");
+  }
+
+  #trace(kind: string, size: number, direction: "sent" | "received"): void {
+    const peer = shortParty(this.#line?.uid ?? this.#clientKey?.uid);
+    const [from, to] = direction === "sent" ? ["server", peer] : [peer, "server"];
+    this.#around.trace.write({ time: Date.now(), place: "server", kind, size, from, to });
+  }
+
+  #fault(error: unknown): void {
+    const code = error instanceof Error && "code" in error ? String(error.code) : "internal";
+    // A line that broke, or a peer that fell silent, is lost; whoever broke a rule has nothing to resume.
+    const lost = !(error instanceof ProtocolError) || code === "timeout";
+    if (!lost || code === "internal") {
+      this.#around.metrics.refused.inc({ code });
+      this.#around.log.warn("line closed", { peer: this.#line?.uid, code, err: error });
+    }
+    this.#close(lost ? "lost" : "fault", code);
+  }
+
+  /** An orderly end: what was said goes out first. */
+  async #finish(): Promise<void> {
+    await this.#outbox.end();
+    this.#close("left", "left");
+  }
+
+  /** A refusal in clear: it goes out, then the line closes. */
+  async #end(code: string): Promise<void> {
+    await this.#outbox.end();
+    this.#close("fault", code);
+  }
+
+  #close(how: "lost" | "fault" | "left", code: string): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#outbox.discard();
+    this.#socket.destroy();
+    this.#channel?.wipe();
+    this.#around.admission.leave(this.#place);
+    if (this.#line) this.#around.service.closed(this.#line, how);
+    this.#around.log.debug("line over", { peer: this.#line?.uid, code, ms: this.#around.now() - this.#beganMs });
+  }
+}

@@ -1,0 +1,74 @@
+/** `feldfon-server`: reads its settings, opens vault and store, runs until it is told to stop. */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { PublicKey } from "@feldfon/protocol/identity";
+import type { KeyPair, Vault } from "@feldfon/protocol/vault";
+import { openVault } from "@feldfon/vault";
+import { openLog } from "./log.ts";
+import { FeldfonServer } from "./server.ts";
+import { readSettings, SettingsError, usage } from "./settings.ts";
+import { openStore } from "./store.ts";
+
+const EXIT_SETTINGS = 2;
+const EXIT_GROUND = 1;
+
+try {
+  await main();
+} catch (error) {
+  process.stderr.write(`feldfon-server: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exit(error instanceof SettingsError ? EXIT_SETTINGS : EXIT_GROUND);
+}
+
+async function main(): Promise<void> {
+  const settings = readSettings(process.argv.slice(2), process.env);
+  if (settings.command === "help") {
+    process.stdout.write(usage());
+    return;
+  }
+  mkdirSync(settings.data, { recursive: true, mode: 0o700 });
+  const vault = openVault();
+  const keyPair = await loadOrMakeKey(vault, join(settings.data, "server-key.pem"));
+  const serverKey = new PublicKey(keyPair.spki);
+  if (settings.command === "print-key") {
+    process.stdout.write(`${serverKey.uid}\n`);
+    return;
+  }
+  const log = openLog();
+  const store = await openStore(join(settings.data, "directory.sqlite"));
+  const stop = async (signal: string, code: number): Promise<never> => {
+    log.info("stopping", { what: signal });
+    await server.close();
+    vault.wipeAll();
+    log.info("stopped");
+    process.exit(code);
+  };
+  const server = await FeldfonServer.open(settings, {
+    vault,
+    keyPair,
+    store,
+    log,
+    onFault: (error) => {
+      log.error("the ground gave way", { err: error });
+      void stop("fault", EXIT_GROUND);
+    },
+  });
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => void stop(signal, 0));
+  log.info("listening", {
+    port: server.port,
+    epoch: server.epoch,
+    what: `health on 127.0.0.1:${server.healthPort}, vault ${vault.status().protection}`,
+  });
+  process.stderr.write(`feldfon-server: port ${server.port}, fingerprint ${serverKey.uid}\n`);
+}
+
+/** Row 003-50: made once, kept for good. */
+async function loadOrMakeKey(vault: Vault, path: string): Promise<KeyPair> {
+  try {
+    return await vault.loadKeyPair(path);
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "no-key")) throw error;
+  }
+  const keyPair = await vault.makeKeyPair();
+  await vault.saveKeyPair(keyPair, path);
+  return keyPair;
+}

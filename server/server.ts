@@ -1,0 +1,206 @@
+/**
+ * The accept loop and everything it stands on: one bad connection never stops the others (row 003-57), and shutdown
+ * tells everyone, finishes the batch and closes (row 003-71).
+ */
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
+import { createServer, type Server, type Socket } from "node:net";
+import { PublicKey } from "@feldfon/protocol/identity";
+import type { KeyPair, Vault } from "@feldfon/protocol/vault";
+import { Admission } from "./admission.ts";
+import { Connection, type ConnectionSurroundings } from "./connection.ts";
+import { type Health, openHealth } from "./health.ts";
+import type { Log } from "./log.ts";
+import { Metrics } from "./metrics.ts";
+import { openRegistry } from "./registry.ts";
+import type { Registry } from "./registry-port.ts";
+import { VoiceRelay } from "./relay.ts";
+import { PhoneService } from "./service.ts";
+import type { Settings } from "./settings.ts";
+import { BatchSigner, headSigner } from "./signer.ts";
+import type { Store } from "./store-port.ts";
+import { openTrace, type Trace } from "./trace.ts";
+
+/** How often time limits are looked at. */
+const TICK_MS = 250;
+/** A handset's time to say that it heard of the shutdown. */
+const SEND_AWAY_MS = 1_000;
+/** Ports tried when any pair of equal TCP and UDP ports will do. */
+const PORT_TRIES = 20;
+
+export interface ServerParts {
+  vault: Vault;
+  keyPair: KeyPair;
+  store: Store;
+  log: Log;
+  /** Benches let a handset send as much as it likes. */
+  requestLimit?: ConnectionSurroundings["requestLimit"];
+  /** The ground gave way while running: whoever started the server ends it. */
+  onFault(error: Error): void;
+}
+
+export class FeldfonServer {
+  readonly serverKey: PublicKey;
+  readonly #parts: ServerParts;
+  readonly #registry: Registry;
+  readonly #metrics: Metrics;
+  readonly #admission: Admission;
+  readonly #signer: BatchSigner;
+  readonly #trace: Trace;
+  readonly #connections = new Set<Connection>();
+  #listener: Server | undefined;
+  #relay: VoiceRelay | undefined;
+  #service: PhoneService | undefined;
+  #health: Health | undefined;
+  #ticking: NodeJS.Timeout | undefined;
+  #closing = false;
+
+  private constructor(settings: Settings, parts: ServerParts, registry: Registry, metrics: Metrics) {
+    this.serverKey = new PublicKey(parts.keyPair.spki);
+    this.#parts = parts;
+    this.#registry = registry;
+    this.#metrics = metrics;
+    this.#admission = new Admission({ lines: settings.maxLines });
+    this.#signer = new BatchSigner({ vault: parts.vault, keyPair: parts.keyPair, windowMs: settings.windowMs });
+    this.#trace = openTrace(settings.trace, (error) => parts.log.error("no trace", { err: error }));
+  }
+
+  /** @throws what store, vault and system say when the ground is not there */
+  static async open(settings: Settings, parts: ServerParts): Promise<FeldfonServer> {
+    const metrics = new Metrics();
+    const registry = await openRegistry({
+      store: parts.store,
+      signer: headSigner(parts.vault, parts.keyPair),
+      windowMs: settings.windowMs,
+      graceMs: settings.graceMs,
+      enrolmentCode: settings.enrolmentCode,
+      onFault: (error) => {
+        metrics.faults.inc({ code: error instanceof Error && "code" in error ? String(error.code) : "internal" });
+        parts.log.error("batch failed", { err: error });
+      },
+    });
+    const server = new FeldfonServer(settings, parts, registry, metrics);
+    try {
+      await server.#listen(settings);
+    } catch (error) {
+      await server.close();
+      throw error;
+    }
+    return server;
+  }
+
+  get port(): number {
+    const address = this.#listener?.address() as AddressInfo | null | undefined;
+    return address?.port ?? 0;
+  }
+
+  get healthPort(): number {
+    return this.#health?.port ?? 0;
+  }
+
+  get epoch(): number {
+    return this.#registry.view().signed.head.epoch;
+  }
+
+  get callsRunning(): number {
+    return this.#service?.callsRunning ?? 0;
+  }
+
+  /** Stops accepting, tells all handsets, finishes the batch, closes. Closing twice is harmless. */
+  async close(): Promise<void> {
+    if (this.#closing) return;
+    this.#closing = true;
+    this.#listener?.close();
+    await Promise.all([...this.#connections].map((connection) => connection.sendAway(SEND_AWAY_MS)));
+    clearInterval(this.#ticking);
+    this.#service?.close();
+    await this.#registry.close();
+    await this.#relay?.close();
+    await this.#health?.close();
+    await this.#trace.close();
+    await this.#parts.store.close();
+  }
+
+  async #listen(settings: Settings): Promise<void> {
+    const { vault, log } = this.#parts;
+    const { listener, relay } = await this.#openPorts(settings);
+    this.#listener = listener;
+    this.#relay = relay;
+    const service = new PhoneService({ vault, registry: this.#registry, relay, metrics: this.#metrics, log });
+    this.#service = service;
+    this.#metrics.watch(() => ({
+      halfOpenLines: this.#admission.halfOpen,
+      provenLines: this.#admission.proven,
+      handsets: this.#registry.view().rows.length - 1,
+      epoch: this.epoch,
+      calls: service.callsRunning,
+      relays: relay.statistics.pairs,
+      vault: vault.status(),
+    }));
+    this.#health = await openHealth({
+      port: settings.healthPort,
+      metrics: this.#metrics,
+      missing: () => (this.#closing ? ["the server is shutting down"] : []),
+    });
+    this.#ticking = setInterval(() => this.#tick(), TICK_MS);
+    listener.on("connection", (socket) => this.#accept(socket));
+    listener.on("error", (error) => this.#parts.onFault(error));
+  }
+
+  /** Handsets reach voice under the number they reach the line, so one number serves both. */
+  async #openPorts(settings: Settings): Promise<{ listener: Server; relay: VoiceRelay }> {
+    const { host, port, udpPort } = settings;
+    for (let tries = 1; ; tries++) {
+      const listener = createServer({ noDelay: true, keepAlive: true });
+      listener.listen(port, host);
+      await once(listener, "listening");
+      const relay = new VoiceRelay({
+        vault: this.#parts.vault,
+        host,
+        port: port === udpPort ? (listener.address() as AddressInfo).port : udpPort,
+        onError: (error) => this.#parts.onFault(error),
+      });
+      try {
+        await relay.listen();
+        return { listener, relay };
+      } catch (error) {
+        listener.close();
+        if (port !== 0 || tries === PORT_TRIES) throw error;
+      }
+    }
+  }
+
+  #accept(socket: Socket): void {
+    // A socket may fail between two reads; its connection hears of it there.
+    socket.on("error", () => {});
+    const place = this.#closing ? undefined : this.#admission.arrive(socket.remoteAddress);
+    if (!place || !this.#service) {
+      socket.destroy();
+      return;
+    }
+    const { vault, log, requestLimit } = this.#parts;
+    const connection = new Connection(
+      {
+        vault,
+        log,
+        serverKey: this.serverKey,
+        signer: this.#signer,
+        admission: this.#admission,
+        service: this.#service,
+        metrics: this.#metrics,
+        trace: this.#trace,
+        now: Date.now,
+        ...(requestLimit ? { requestLimit } : {}),
+      },
+      socket,
+      place,
+    );
+    this.#connections.add(connection);
+    void connection.run().finally(() => this.#connections.delete(connection));
+  }
+
+  #tick(): void {
+    for (const connection of this.#connections) connection.tick();
+    this.#service?.tick();
+  }
+}

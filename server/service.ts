@@ -1,0 +1,264 @@
+/**
+ * The telephone service: what every line asks of the server around it. Registry below, broker beside, lines above.
+ *
+ *     connection -> ServerLine -> service -> registry, broker, relay
+ *
+ * A handset is here (a line in the loop), away (its place and its ticket are kept for the grace) or gone.
+ */
+import type { ResumeTicket } from "@feldfon/protocol/channel/ticket";
+import type { SignedHead } from "@feldfon/protocol/directory/tree-head";
+import { ProtocolError } from "@feldfon/protocol/errors";
+import type { PublicKey, Uid } from "@feldfon/protocol/identity";
+import { type BrokerHost, CallBroker, type RelayEnd } from "@feldfon/protocol/phone/broker";
+import type { JoinRefusal, JoinRequest, LineHost, ServerLine } from "@feldfon/protocol/phone/server-line";
+import type { SipRequest } from "@feldfon/protocol/sip";
+import type { Vault } from "@feldfon/protocol/vault";
+import { type Clock, systemClock, type Timer } from "./clock.ts";
+import type { Log } from "./log.ts";
+import type { Metrics } from "./metrics.ts";
+import type { Registry } from "./registry-port.ts";
+
+/** A joiner acknowledges its phonebook within this time, or the others hear of it without (connect 7). */
+export const HOLD_BACK_MS = 500;
+/** How long a ticket serves (design 3). */
+export const TICKET_MS = 30_000;
+
+/** A connection, as the service closes it. */
+export interface Closable {
+  /** Nothing is to be resumed: wipes and closes. */
+  replace(): void;
+}
+
+export interface ServiceOptions {
+  vault: Vault;
+  registry: Registry;
+  relay: { open(pair: { a: RelayEnd; b: RelayEnd }): () => void };
+  metrics: Metrics;
+  log: Log;
+  clock?: Clock;
+}
+
+interface Kept {
+  ticket: ResumeTicket;
+  client: PublicKey;
+  /** Set when the line is lost. */
+  untilMs: number | undefined;
+}
+
+export class PhoneService implements LineHost, BrokerHost {
+  readonly #registry: Registry;
+  readonly #relay: ServiceOptions["relay"];
+  readonly #metrics: Metrics;
+  readonly #log: Log;
+  readonly #clock: Clock;
+  readonly #broker: CallBroker;
+  readonly #lines = new Map<Uid, { line: ServerLine; connection: Closable }>();
+  readonly #connections = new Map<ServerLine, Closable>();
+  /** By ticket id, hex. */
+  readonly #tickets = new Map<string, Kept>();
+  /** Joiners whose phonebook is not acknowledged yet: the others' delta waits for them, 500 ms at most. */
+  readonly #joining = new Set<ServerLine>();
+  #holdBack: Timer | undefined;
+  readonly #unlisten: () => void;
+
+  constructor({ vault, registry, relay, metrics, log, clock = systemClock }: ServiceOptions) {
+    this.#registry = registry;
+    this.#relay = relay;
+    this.#metrics = metrics;
+    this.#log = log;
+    this.#clock = clock;
+    this.#broker = new CallBroker(vault, this);
+    this.#unlisten = registry.onChange(() => this.#changed());
+  }
+
+  get callsRunning(): number {
+    return this.#broker.running;
+  }
+
+  get linesReady(): number {
+    return this.#lines.size;
+  }
+
+  /** A connection has a line now. */
+  attach(line: ServerLine, connection: Closable): void {
+    this.#connections.set(line, connection);
+  }
+
+  async join(line: ServerLine, request: JoinRequest): Promise<{ joined: true } | { refused: JoinRefusal }> {
+    const { uid } = line;
+    this.#joining.add(line);
+    const outcome = await this.#registry.join(request);
+    if ("refused" in outcome) {
+      this.#joining.delete(line);
+      this.#metrics.connects.inc({ outcome: outcome.refused });
+      this.#log.info("join refused", { peer: uid, code: outcome.refused });
+      return outcome;
+    }
+    if (line.ended) this.#registry.absent(uid);
+    else this.#replace(uid);
+    return { joined: true };
+  }
+
+  snapshot(lastEpoch: number, lastHash: Uint8Array): { step2: Buffer; step6: Buffer; signed: SignedHead } {
+    const { step2, step6, view } = this.#registry.snapshot(lastEpoch, lastHash);
+    return { step2, step6, signed: view.signed };
+  }
+
+  head(): SignedHead {
+    return this.#registry.view().signed;
+  }
+
+  headHash(epoch: number): Buffer | undefined {
+    return this.#registry.headHash(epoch);
+  }
+
+  delta(fromEpoch: number): Buffer | undefined {
+    return this.#registry.delta(fromEpoch);
+  }
+
+  logPath(older: number, newer: number): Buffer | undefined {
+    return this.#registry.logPath(older, newer);
+  }
+
+  ready(line: ServerLine, by: "connect" | "sync"): void {
+    const { uid } = line;
+    const connection = this.#connections.get(line);
+    if (!connection) throw new ProtocolError("closed", "the line has ended");
+    const before = this.#lines.get(uid);
+    this.#lines.set(uid, { line, connection });
+    if (by === "sync") {
+      // Its old line was not noticed as lost yet: replaced now, its calls go on.
+      if (before && before.line !== line) before.connection.replace();
+      if (!this.#registry.present(uid)) {
+        this.#lines.delete(uid);
+        throw new ProtocolError("unknown-resume", "the handset's place is gone: it has to join again");
+      }
+    }
+    const { ticket } = line.channel;
+    if (ticket) this.#tickets.set(ticket.id.toString("hex"), { ticket, client: line.client, untilMs: undefined });
+    this.#metrics.connects.inc({ outcome: by === "sync" ? "resumed" : "joined" });
+    this.#log.info(by === "sync" ? "handset back" : "handset here", { peer: uid, epoch: this.head().head.epoch });
+    this.#broker.lineBack(line);
+    this.#joining.delete(line);
+    if (this.#joining.size === 0 && this.#holdBack) this.#fanOut();
+  }
+
+  left(line: ServerLine): void {
+    const { uid } = line;
+    this.#forgetTickets(uid);
+    if (this.#lines.get(uid)?.line === line) this.#lines.delete(uid);
+    this.#broker.lineGone(uid);
+    this.#log.info("handset left", { peer: uid });
+    void this.#registry.leave(uid);
+  }
+
+  call(line: ServerLine, request: SipRequest): void {
+    this.#broker.receive(line, request);
+  }
+
+  absorbs(callId: string): boolean {
+    return this.#broker.absorbs(callId);
+  }
+
+  lineOf(uid: Uid): ServerLine | undefined {
+    return this.#lines.get(uid)?.line;
+  }
+
+  knows(uid: Uid): boolean {
+    return this.#registry.knows(uid);
+  }
+
+  openRelay(a: RelayEnd, b: RelayEnd): () => void {
+    return this.#relay.open({ a, b });
+  }
+
+  now(): number {
+    return this.#clock.now();
+  }
+
+  callBegan(): void {
+    this.#log.info("call", { what: "began" });
+  }
+
+  callOver(callId: string, status: number): void {
+    this.#metrics.calls.inc({ outcome: String(status) });
+    this.#log.info("call", { what: "over: keys wiped", code: String(status), call: callId });
+  }
+
+  /** What R1 asks for. Undefined: 481. */
+  ticket(id: Buffer): { ticket: ResumeTicket; client: PublicKey } | undefined {
+    const kept = this.#tickets.get(id.toString("hex"));
+    if (!kept || kept.ticket.spent || !this.#registry.rowOf(kept.client.uid)) return undefined;
+    return kept;
+  }
+
+  /** A line is over. `lost`: nobody is at fault, a ticket remains; `fault`: nothing does, but the place is kept. */
+  closed(line: ServerLine, how: "lost" | "fault" | "left"): void {
+    this.#connections.delete(line);
+    this.#joining.delete(line);
+    const { uid } = line;
+    const ticket = how === "lost" ? line.keepResume() : undefined;
+    const id = ticket?.id.toString("hex");
+    if (!ticket) line.wipe();
+    const current = this.#lines.get(uid)?.line === line;
+    if (current) this.#lines.delete(uid);
+    if (id && ticket && !ticket.spent) {
+      this.#tickets.set(id, { ticket, client: line.client, untilMs: this.now() + TICKET_MS });
+    }
+    if (how === "left") return;
+    // A newer line of the same handset may be on its way: then the place is that line's.
+    if (current || !this.#lines.has(uid)) this.#registry.absent(uid);
+    if (!current) return;
+    if (ticket) this.#broker.lineLost(uid);
+    else this.#broker.lineGone(uid);
+  }
+
+  tick(): void {
+    const nowMs = this.now();
+    this.#broker.tick(nowMs);
+    for (const [id, { ticket, client, untilMs }] of this.#tickets) {
+      if (!ticket.spent && (untilMs === undefined || untilMs > nowMs)) continue;
+      this.#tickets.delete(id);
+      if (ticket.spent) continue;
+      ticket.wipe();
+      if (!this.#lines.has(client.uid)) this.#broker.lineGone(client.uid);
+    }
+  }
+
+  close(): void {
+    this.#unlisten();
+    this.#clock.clearTimeout(this.#holdBack);
+    for (const { ticket } of this.#tickets.values()) ticket.wipe();
+    this.#tickets.clear();
+  }
+
+  /** A second proven line of one key and name replaces the first: line closed, its calls end, resume key wiped. */
+  #replace(uid: Uid): void {
+    this.#forgetTickets(uid);
+    const before = this.#lines.get(uid);
+    if (!before) return;
+    this.#lines.delete(uid);
+    this.#broker.lineGone(uid);
+    before.connection.replace();
+  }
+
+  #forgetTickets(uid: Uid): void {
+    for (const [id, { ticket, client }] of this.#tickets) {
+      if (client.uid !== uid) continue;
+      this.#tickets.delete(id);
+      ticket.wipe();
+    }
+  }
+
+  /** Connect 7: once the joiner has its phonebook, or after 500 ms. */
+  #changed(): void {
+    if (this.#joining.size === 0) return this.#fanOut();
+    this.#holdBack ??= this.#clock.setTimeout(() => this.#fanOut(), HOLD_BACK_MS);
+  }
+
+  #fanOut(): void {
+    this.#clock.clearTimeout(this.#holdBack);
+    this.#holdBack = undefined;
+    for (const { line } of this.#lines.values()) line.offerDelta();
+  }
+}
