@@ -16,21 +16,23 @@ const SENTENCES = {
   unlinked: "Both heads are signed, but the path does not link them. This alone proves no lie.",
 } as const;
 
-const [command, file, ...rest] = process.argv.slice(2);
-if (command === "--help" || command === "-h" || command === undefined) {
+const [file, ...rest] = process.argv.slice(2);
+if (file === "--help" || file === "-h") {
   process.stdout.write(USAGE);
-  process.exit(command === undefined ? 2 : 0);
+  process.exit(0);
 }
-if (command !== "verify-evidence" || file === undefined || rest.length > 0) {
-  process.stderr.write(`feldfon: "${process.argv.slice(2).join(" ")}" is not a command\n\n${USAGE}`);
+if (file === undefined || rest.length > 0) {
+  process.stderr.write(USAGE);
   process.exit(2);
 }
 try {
-  const { verdict, serverKey, older, newer } = verifyEvidence(readFileSync(file));
+  const { verdict, serverKey, heads } = verifyEvidence(readFileSync(file));
   process.stdout.write(`${SENTENCES[verdict]}\n`);
   process.stdout.write(`server   ${serverKey.uid}\n`);
-  for (const { head, hash } of [older, newer]) {
-    process.stdout.write(`epoch ${head.epoch}, ${head.rows} rows, ${new Date(head.timeMs).toISOString()}, ${hash.toString("hex")}\n`);
+  for (const { head, hash } of heads) {
+    process.stdout.write(
+      `epoch ${head.epoch}, ${head.rows} rows, ${new Date(head.timeMs).toISOString()}, ${hash.toString("hex")}\n`,
+    );
   }
   process.exit(verdict === "unlinked" ? 1 : 0);
 } catch (error) {

@@ -26,7 +26,7 @@ const HOST = "127.0.0.1";
 /** @throws {Error} `EADDRINUSE` and the like, from Node */
 export async function openHealth({ port, metrics, missing }: HealthOptions): Promise<Health> {
   const server = createServer({ requestTimeout: 5_000, headersTimeout: 5_000 }, (request, response) => {
-    answer(request, response).catch(() => response.destroy());
+    answer(request, response).catch(() => say(response, 500, "failed\n"));
   });
   server.maxConnections = 64;
 

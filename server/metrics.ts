@@ -46,8 +46,8 @@ export class Metrics {
     }));
     this.#gauge("handsets", "Handsets in the directory", undefined, (now) => ({ "": now.handsets }));
     this.#gauge("epoch", "Newest epoch of the directory", undefined, (now) => ({ "": now.epoch }));
-    this.#gauge("calls", "Calls now", undefined, (now) => ({ "": now.calls }));
-    this.#gauge("relays", "Bound relay addresses now", undefined, (now) => ({ "": now.relays }));
+    this.#gauge("active_calls", "Calls now", undefined, (now) => ({ "": now.calls }));
+    this.#gauge("active_relays", "Bound relay addresses now", undefined, (now) => ({ "": now.relays }));
     this.#gauge("vault_slots", "Slots of the vault in use", undefined, (now) => ({ "": now.vault.slotsInUse }));
     this.#gauge("vault_protection", "1 for where secrets lie", "protection", ({ vault }) =>
       Object.fromEntries(PROTECTIONS.map((protection) => [protection, protection === vault.protection ? 1 : 0])),
@@ -72,6 +72,7 @@ export class Metrics {
     return new Counter({ name: `feldfon_${name}`, help, labelNames, registers: [this.#collection] });
   }
 
+  /** @param values by label value; without a label there is one, under "" */
   #gauge(
     name: string,
     help: string,
@@ -87,10 +88,9 @@ export class Metrics {
       collect() {
         this.reset();
         const now = read();
-        if (!now) {
-          this.remove();
-          return;
-        }
+        // A gauge without label would stay behind as 0.
+        if (!now && !label) this.remove();
+        if (!now) return;
         for (const [key, value] of Object.entries(values(now))) this.set(label ? { [label]: key } : {}, value);
       },
     });

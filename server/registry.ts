@@ -63,6 +63,8 @@ export interface RegistryOptions {
   graceMs?: number;
   /** Asked of keys that are not bound to a name yet. Empty: nobody is asked. */
   enrolmentCode?: string;
+  /** Rows of a full directory, the server's included. */
+  maxRows?: number;
   /** A batch failed; joins have been told, leaves are tried again. For log and metrics. */
   onFault?: (error: unknown) => void;
 }
@@ -110,6 +112,7 @@ class EmbeddedRegistry implements Registry {
   readonly #clock: Clock;
   readonly #graceMs: number;
   readonly #enrolmentCode: string;
+  readonly #maxRows: number;
   readonly #onFault: (error: unknown) => void;
   readonly #window: BatchWindow<Work>;
   readonly #listeners = new Set<(view: DirectoryView) => void>();
@@ -141,6 +144,7 @@ class EmbeddedRegistry implements Registry {
     this.#clock = options.clock ?? systemClock;
     this.#graceMs = options.graceMs ?? 30_000;
     this.#enrolmentCode = options.enrolmentCode ?? "";
+    this.#maxRows = Math.min(options.maxRows ?? MAX_ROWS, MAX_ROWS);
     this.#onFault = options.onFault ?? (() => {});
     this.#directory = new Directory(this.#signer.key);
     this.#names.bind(this.#signer.key.uid, SERVER_NAME);
@@ -325,8 +329,8 @@ class EmbeddedRegistry implements Registry {
       return;
     }
     if (!plan.directory.rowOf(uid)) {
-      if (plan.directory.rows.length >= MAX_ROWS) {
-        reject(new RegistryError("unavailable", `the directory is full: ${MAX_ROWS} rows`));
+      if (plan.directory.rows.length >= this.#maxRows) {
+        reject(new RegistryError("unavailable", `the directory is full: ${this.#maxRows} rows`));
         return;
       }
       this.#change(plan, { op: "append", row: { uid, name, key, flags: 0 } });

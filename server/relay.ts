@@ -49,8 +49,9 @@ export interface RelayStatistics {
   pairs: number;
   /** Good BINDs. */
   bound: number;
-  /** Packets passed on. */
+  /** Packets passed on, and their bytes with relay id. */
   forwarded: number;
+  forwardedBytes: number;
   stunAnswered: number;
   refused: Record<RelayRefusal, number>;
 }
@@ -82,6 +83,7 @@ export class VoiceRelay {
   readonly #counts: Omit<RelayStatistics, "pairs"> = {
     bound: 0,
     forwarded: 0,
+    forwardedBytes: 0,
     stunAnswered: 0,
     refused: {
       malformed: 0,
@@ -174,6 +176,7 @@ export class VoiceRelay {
     // The datagram is ours alone: the receiver's id is written over the sender's, and no packet is copied.
     datagram.set(otherId, 0);
     this.#counts.forwarded++;
+    this.#counts.forwardedBytes += datagram.length;
     this.#send(datagram, bound.host, bound.port);
   }
 

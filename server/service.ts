@@ -94,8 +94,8 @@ export class PhoneService implements LineHost, BrokerHost {
       this.#log.info("join refused", { peer: uid, code: outcome.refused });
       return outcome;
     }
-    if (line.ended) this.#registry.absent(uid);
-    else this.#replace(uid);
+    if (!line.ended) this.#replace(uid);
+    else if (!this.#hasLine(uid)) this.#registry.absent(uid);
     return { joined: true };
   }
 
@@ -126,13 +126,11 @@ export class PhoneService implements LineHost, BrokerHost {
     if (!connection) throw new ProtocolError("closed", "the line has ended");
     const before = this.#lines.get(uid);
     this.#lines.set(uid, { line, connection });
-    if (by === "sync") {
-      // Its old line was not noticed as lost yet: replaced now, its calls go on.
-      if (before && before.line !== line) before.connection.replace();
-      if (!this.#registry.present(uid)) {
-        this.#lines.delete(uid);
-        throw new ProtocolError("unknown-resume", "the handset's place is gone: it has to join again");
-      }
+    // After a resume an old line may not have been noticed as lost yet: replaced now, its calls go on.
+    if (before && before.line !== line) before.connection.replace();
+    if (!this.#registry.present(uid)) {
+      this.#lines.delete(uid);
+      throw new ProtocolError("unknown-resume", "the handset's place is gone: it has to join again");
     }
     const { ticket } = line.channel;
     if (ticket) this.#tickets.set(ticket.id.toString("hex"), { ticket, client: line.client, untilMs: undefined });
@@ -207,7 +205,7 @@ export class PhoneService implements LineHost, BrokerHost {
     }
     if (how === "left") return;
     // A newer line of the same handset may be on its way: then the place is that line's.
-    if (current || !this.#lines.has(uid)) this.#registry.absent(uid);
+    if (!this.#hasLine(uid)) this.#registry.absent(uid);
     if (!current) return;
     if (ticket) this.#broker.lineLost(uid);
     else this.#broker.lineGone(uid);
@@ -240,6 +238,13 @@ export class PhoneService implements LineHost, BrokerHost {
     this.#lines.delete(uid);
     this.#broker.lineGone(uid);
     before.connection.replace();
+  }
+
+  /** In the loop, or on its way there. */
+  #hasLine(uid: Uid): boolean {
+    if (this.#lines.has(uid)) return true;
+    for (const line of this.#joining) if (line.uid === uid && !line.ended) return true;
+    return false;
   }
 
   #forgetTickets(uid: Uid): void {

@@ -347,17 +347,21 @@ describe("Architecture: what stands in the repository", () => {
   });
 
   it("explains every class and every longer function that protocol exports", () => {
+    const kebab = (name: string) => name.replace(/(?<=[a-z0-9])[A-Z]/g, (letter) => `-${letter}`).toLowerCase();
     const bare: string[] = [];
     for (const file of sources.filter(within("protocol"))) {
       const lines = text(file).split("\n");
-      lines.forEach((line, at) => {
-        const name = /^export (?:abstract )?(?:async )?(?:class|function\*?) (\w+)/.exec(line)?.[1];
-        if (!name || /^\s*(\*\/|\/\*\*.*\*\/)$/.test(lines[at - 1] ?? "")) return;
+      for (const [at, line] of lines.entries()) {
+        const [, what, name] = /^export (?:abstract )?(?:async )?(class|function\*?) (\w+)/.exec(line) ?? [];
+        if (!name || /^\s*(\*\/|\/\*\*.*\*\/)$/.test(lines[at - 1] ?? "")) continue;
+        // A file's head speaks for the class the file is named after.
+        const headed = lines[0]!.startsWith("/**") && kebab(name).includes(path.basename(file, ".ts"));
+        if (what === "class" && headed) continue;
         // What a line does, the line says itself: up to three need no words.
-        const opens = lines.findIndex((one, n) => n >= at && /[{]$/.test(one));
-        const closes = lines.findIndex((one, n) => n >= opens && one === "}");
-        if (/\bclass\b/.test(line) || closes - opens > 4) bare.push(`${file}: ${name}`);
-      });
+        const opens = lines.findIndex((one, n) => (n === at ? /\).*\{$/ : /^[)}].*\{$/).test(one) && n >= at);
+        const closes = lines.indexOf("}", opens);
+        if (what === "class" || closes - opens > 4) bare.push(`${file}: ${name}`);
+      }
     }
     assert.deepEqual(bare, []);
   });

@@ -60,7 +60,7 @@ const CODES: readonly (readonly [Fault, string])[] = [
   ["closed", "ECONNRESET EPIPE ECONNABORTED line-lost server-left unknown-resume"],
   ["garbled", "malformed bad-sip bad-counter bad-uid frame-too-long out-of-order wrong-head"],
   ["garbled", "no-evidence self unknown-contact counter forged"],
-  ["settings", "settings-broken"],
+  ["settings", "settings-broken settings-bad"],
   ["key-file", "no-key bad-key key-file-open not-saved"],
   ["vault", "full no-such-slot empty-slot wrong-use wrong-length exhausted unwrap"],
   ["vault", "bad-point bad-encapsulation-key bad-ciphertext"],

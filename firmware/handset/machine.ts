@@ -71,7 +71,14 @@ export interface Ending {
 /** What has happened and has not been read yet. */
 export type Notice =
   | { readonly kind: "missed"; readonly peer: Peer; readonly times: number }
-  | { readonly kind: "updated"; readonly oldRoot: string; readonly newRoot: string; readonly changes: ChangesShown }
+  | {
+      readonly kind: "updated";
+      readonly oldRoot: string;
+      readonly newRoot: string;
+      /** The server computed the same new root at the proof; additional information, as in seed 000. */
+      readonly same: boolean;
+      readonly changes: ChangesShown;
+    }
   | { readonly kind: "changes"; readonly renamed: ChangesShown["renamed"]; readonly newKey: readonly string[] }
   | { readonly kind: "ended"; readonly ending: Ending }
   /** Something failed beside the line: a device, an update, the start. */
@@ -452,12 +459,12 @@ function heard(state: State, event: LineEvent): Step {
   switch (event.event) {
     case "connecting":
       if (line.at === "leaving") return [state];
-      return [{ ...state, line: { at: "connecting", resuming: event.resuming, steps: [] } }];
+      return [{ ...withoutLine(state), line: { at: "connecting", resuming: event.resuming, steps: [] } }];
 
     case "step": {
-      if (line.at === "leaving") return [state];
-      const done = line.at === "connecting" ? line : { at: "connecting" as const, resuming: false, steps: [] };
-      return [{ ...state, line: { ...done, steps: [...done.steps, { step: event.step, ms: event.ms }] } }];
+      // Steps belong to a line that is being made; whatever else the line is, it is no longer.
+      if (line.at !== "connecting") return [state];
+      return [{ ...state, line: { ...line, steps: [...line.steps, { step: event.step, ms: event.ms }] } }];
     }
 
     case "connected": {
@@ -476,10 +483,10 @@ function heard(state: State, event: LineEvent): Step {
     case "updating":
       return [place.name === "updating" ? at(state, { name: "updating", step: event.step }) : state];
 
-    case "updated":
-      return [
-        updated(state, { kind: "updated", oldRoot: event.oldRoot, newRoot: event.newRoot, changes: event.changes }),
-      ];
+    case "updated": {
+      const { oldRoot, newRoot, same, changes } = event;
+      return [updated(state, { kind: "updated", oldRoot, newRoot, same, changes })];
+    }
 
     case "update-failed":
       return [updated(state, { kind: "fault", about: "update", code: event.code, cause: "" })];
@@ -535,7 +542,7 @@ function disconnected(state: State, code: string, retryInMs: number | undefined)
   };
   // Before the line thread knew of this call there was no call: it will not report an end.
   if (place.name === "dialling" && place.callId === undefined) return [unanswered(lost, "line-lost", place.peer)];
-  const seen = needsLine(place) ? at(lost, { name: "front" }) : lost;
+  const seen = withoutLine(lost);
   return [!quiet && retryInMs === undefined && isRed(faultOf(code)) ? distrust(seen, code, undefined) : seen];
 }
 
@@ -592,13 +599,8 @@ function incoming(state: State, callId: string, caller: Peer): Step {
     case "quitting":
     case "gone":
       return [state];
-    // A notice that is pushed aside has not been read to its end.
-    case "notice": {
-      const kept = { ...state, notices: queued([place.notice], ...state.notices) };
-      return [at(kept, { name: "incoming", peer: caller, callId, silenced: false })];
-    }
     default:
-      return [at(state, { name: "incoming", peer: caller, callId, silenced: false })];
+      return [at(setAside(state), { name: "incoming", peer: caller, callId, silenced: false })];
   }
 }
 
@@ -740,9 +742,11 @@ function settle(state: State): Step {
   const { place, line, distrust } = state;
   if (place.name === "quitting" || place.name === "gone") return [state];
   if (distrust && !isInCall(place)) {
-    const red = distrust.seen || place.name === "alarm" ? state : at(state, { name: "alarm", elapsedMs: 0 });
+    const shown = distrust.seen || place.name === "alarm";
+    const red = shown ? state : at(setAside(state), { name: "alarm", elapsedMs: 0 });
     const live = line.at === "connecting" || line.at === "up" || line.at === "lost";
-    return live ? [{ ...red, line: { at: "leaving" } }, { do: "leave" }] : [red];
+    if (live) return [{ ...withoutLine(red), line: { at: "leaving" } }, { do: "leave" }];
+    if (!shown) return [red];
   }
   const resting =
     place.name === "phonebook" || (place.name === "front" && line.at !== "connecting" && line.at !== "leaving");
@@ -752,6 +756,12 @@ function settle(state: State): Step {
 /** The phonebook was looked at: who came and went is no news any more. */
 function read(state: State): State {
   return state.joined.length + state.left.length === 0 ? state : { ...state, joined: [], left: [] };
+}
+
+/** A notice that is pushed off the screen has not been read to its end: it comes back first. */
+function setAside(state: State): State {
+  const { place, notices } = state;
+  return place.name === "notice" ? { ...state, notices: queued([place.notice], ...notices) } : state;
 }
 
 function noted(state: State, notice: Notice): State {
@@ -818,9 +828,11 @@ function isInCall(place: Place): boolean {
   return "callId" in place;
 }
 
-/** Nothing of this can be done or is true without the server. */
-function needsLine(place: Place): boolean {
-  return ["phonebook", "dial", "updating", "leave?"].includes(place.name);
+/** Away from what cannot be done, or is not true, without the server. */
+function withoutLine(state: State): State {
+  const { name } = state.place;
+  const needed = name === "phonebook" || name === "dial" || name === "updating" || name === "leave?";
+  return needed ? at(state, { name: "front" }) : state;
 }
 
 function without(names: readonly string[], others: readonly string[]): string[] {

@@ -39,7 +39,7 @@ export type Block =
   | { readonly block: "name"; readonly text: string }
   | { readonly block: "digits"; readonly text: string }
   | { readonly block: "progress"; readonly rows: readonly Progress[] }
-  | { readonly block: "list"; readonly rows: readonly Row[] };
+  | { readonly block: "list"; readonly rows: readonly Row[]; readonly dense: boolean };
 
 export interface Screen {
   /** For programs: the place, at the front the line's: `off`, `connecting`, `verified`, `in-call`. */
@@ -62,8 +62,9 @@ export interface Screen {
 type Content = Pick<Screen, "name" | "title" | "blocks"> & Partial<Pick<Screen, "tone" | "pad" | "facts">>;
 
 const LIST_ROWS = 5;
-/** Names of changes on one screen; the others are counted. */
-const CHANGE_ROWS = 3;
+/** Lines that changes may take beside a mark, and beside a mark and two roots. */
+const CHANGE_LINES = 7;
+const CHANGE_LINES_UPDATE = 5;
 
 export function screenOf(state: State, language: Language): Screen {
   const texts = TEXTS[language];
@@ -120,15 +121,16 @@ function contentOf(state: State, texts: Texts): Content {
       return call(place.name, texts.hangingUp, place.peer, place.callId);
     case "ended":
       return ended(place.ending, texts);
-    case "updating":
+    case "updating": {
+      const order = ["1", "1.1", "2"];
+      const rows = progress(texts.updateSteps, order.indexOf(place.step));
       return {
         name: place.name,
         title: texts.updating.title,
-        blocks: [
-          { block: "progress", rows: progress(texts.updateSteps, Object.keys(texts.updateSteps).indexOf(place.step)) },
-        ],
+        blocks: [{ block: "progress", rows }],
         facts: { step: place.step },
       };
+    }
     case "notice":
       return notice(place.notice, texts);
     case "quitting":
@@ -239,7 +241,7 @@ function phonebook(state: State, texts: Texts): Content {
     note: contact.own ? texts.phonebook.own : "",
     selected: contact.uid === state.selected?.uid,
   }));
-  const blocks: Block[] = [{ block: "list", rows }];
+  const blocks: Block[] = [{ block: "list", rows, dense: false }];
   if (contacts.every((contact) => contact.own)) blocks.push(says(texts.phonebook.empty));
   if (state.joined.length + state.left.length > 0) blocks.push(cameAndWent(state, texts));
   else if (contacts.length > LIST_ROWS && index >= 0) {
@@ -289,18 +291,18 @@ function inCall(state: State, place: Extract<State["place"], { name: "in-call" }
   const words = texts.inCall;
   const heard = voice ? voice.received + voice.lost : 0;
   const lost = heard === 0 ? 0 : Math.round((100 * voice!.lost) / heard);
-  const prompt = state.distrust ? words.distrust : state.line.at === "up" ? words.compare : words.lineLost;
+  const prompt = state.line.at === "up" || state.distrust ? words.compare : words.lineLost;
   return {
     name: place.name,
     title: words.title,
-    tone: "ok",
+    tone: state.distrust ? "caution" : "ok",
     blocks: [
-      mark("ok", words.mark),
+      state.distrust ? mark("alarm", words.distrust) : mark("ok", words.mark),
       name(peer),
       detail(prompt),
       digits(sas.map((number) => String(number).padStart(2, "0")).join(" ")),
       detail(fill(words.status, { time: duration(elapsedMs), lost })),
-      detail(state.muted ? words.muted : fill(words.volume, { n: state.volumePercent })),
+      state.muted ? mark("caution", words.muted) : detail(fill(words.volume, { n: state.volumePercent })),
     ],
     pad: words.pad,
     facts: {
@@ -321,10 +323,10 @@ function ended(ending: Ending, texts: Texts): Content {
   const form = ENDINGS[why];
   const blocks: Block[] = [];
   if (form.mark === "alarm") blocks.push(mark("alarm", texts.danger));
-  if (form.mark === "caution") blocks.push(mark("caution", texts.caution));
+  if (form.mark === "caution" && erased !== "here") blocks.push(mark("caution", texts.caution));
   blocks.push(says(words.text));
   if (peer) blocks.push(name(peer));
-  if (durationMs > 0) blocks.push(detail(fill(texts.ended.lasted, { time: duration(durationMs) })));
+  if (erased !== "none") blocks.push(detail(fill(texts.ended.lasted, { time: duration(durationMs) })));
   if (words.next !== "") blocks.push(detail(words.next));
   blocks.push(mark(erased === "both" ? "ok" : erased === "here" ? "caution" : "info", texts.erased[erased]));
   return {
@@ -353,19 +355,21 @@ function notice(shown: Notice, texts: Texts): Content {
       };
     }
     case "updated": {
-      const same = shown.oldRoot === shown.newRoot;
+      const { oldRoot, newRoot, same } = shown;
       const words = texts.updated;
+      const shape = !same ? "caution" : oldRoot === newRoot ? "ok" : "info";
+      const word = !same ? words.differs : oldRoot === newRoot ? words.same : words.other;
       return {
         name: "updated",
         title: words.title,
-        tone: same ? "ok" : "info",
+        tone: shape,
         blocks: [
-          mark(same ? "ok" : "info", same ? words.same : words.other),
-          detail(fill(words.old, { root: shortRoot(shown.oldRoot) })),
-          detail(fill(words.now, { root: shortRoot(shown.newRoot) })),
-          ...changes(shown.changes, texts),
+          mark(shape, word),
+          detail(fill(words.old, { root: shortRoot(oldRoot) })),
+          detail(fill(words.now, { root: shortRoot(newRoot) })),
+          ...changes(shown.changes, CHANGE_LINES_UPDATE, texts),
         ],
-        facts: { oldRoot: shown.oldRoot, newRoot: shown.newRoot, same, changes: shown.changes },
+        facts: { oldRoot, newRoot, same, changes: shown.changes },
       };
     }
     case "changes": {
@@ -374,7 +378,7 @@ function notice(shown: Notice, texts: Texts): Content {
         name: "changes",
         title: texts.changes.title,
         tone: "caution",
-        blocks: [mark("caution", texts.caution), ...changes(changed, texts)],
+        blocks: [mark("caution", texts.caution), ...changes(changed, CHANGE_LINES, texts)],
         facts: { renamed: shown.renamed, newKey: shown.newKey },
       };
     }
@@ -401,25 +405,30 @@ function notice(shown: Notice, texts: Texts): Content {
 }
 
 /** The gravest first; what does not fit is counted, never left out unsaid. */
-function changes(changed: ChangesShown, texts: Texts): Block[] {
+function changes(changed: ChangesShown, lines: number, texts: Texts): Block[] {
   const words = texts.changes;
-  const groups: [string, Row[]][] = [
-    [words.newKey, changed.newKey.map((who) => row("!", who))],
-    [words.renamed, changed.renamed.flatMap(({ from, to }) => [row("-", from), row("+", to)])],
-    [words.joined, changed.joined.map((who) => row("+", who))],
-    [words.left, changed.left.map((who) => row("-", who))],
+  const groups: [heading: string, rows: Row[][]][] = [
+    [words.newKey, changed.newKey.map((who) => [row("!", who)])],
+    [words.renamed, changed.renamed.map(({ from, to }) => [row("-", from), row("+", to)])],
+    [words.joined, changed.joined.map((who) => [row("+", who)])],
+    [words.left, changed.left.map((who) => [row("-", who)])],
   ];
-  const filled = groups.filter(([, rows]) => rows.length > 0);
-  const blocks: Block[] = [];
-  let room = CHANGE_ROWS;
+  const wanted = groups.reduce((sum, [, rows]) => sum + rows.flat().length + Math.min(1, rows.length), 0);
+  // The last line is for the count.
+  let room = wanted <= lines ? lines : lines - 1;
   let hidden = 0;
-  for (const [heading, rows] of filled) {
-    const shown = rows.slice(0, room);
-    room -= shown.length;
-    hidden += rows.length - shown.length;
-    if (shown.length > 0) blocks.push(detail(heading), { block: "list", rows: shown });
-    // A heading takes the place of a name.
-    room = Math.max(0, room - 1);
+  const blocks: Block[] = [];
+  for (const [heading, rows] of groups) {
+    const shown: Row[] = [];
+    for (const one of rows) {
+      const needed = one.length + (shown.length === 0 ? 1 : 0);
+      if (needed > room) hidden++;
+      else {
+        room -= needed;
+        shown.push(...one);
+      }
+    }
+    if (shown.length > 0) blocks.push(detail(heading), { block: "list", rows: shown, dense: true });
   }
   if (hidden > 0) blocks.push(detail(fill(words.more, { n: hidden })));
   return blocks;
@@ -439,8 +448,9 @@ function detail(text: string): Block {
   return { block: "detail", text };
 }
 
-function name(peer: Pick<Peer, "name">): Block {
-  return { block: "name", text: peer.name };
+/** Somebody who left the phonebook in the meantime is still told apart by the key. */
+function name(peer: Pick<Peer, "name"> & Partial<Peer>): Block {
+  return { block: "name", text: peer.name || (peer.uid?.slice(0, 12) ?? "") };
 }
 
 function digits(text: string): Block {

@@ -173,7 +173,7 @@ export const de: Texts = {
     own: "(ich)",
     place: "{n} von {m}",
     cameAndWent: "{joined} neu, {left} weg",
-    pad: "2/8 blättern  5 anrufen  # Nummer",
+    pad: "2/8 Liste  5 Anruf  # Zahl",
   },
   dial: {
     title: "Nummer",
@@ -204,6 +204,7 @@ export const de: Texts = {
     title: "Abgeglichen",
     same: "Wurzel unverändert",
     other: "Wurzel ist neu",
+    differs: "Server nennt andere Wurzel",
     old: "alt {root}",
     now: "neu {root}",
   },

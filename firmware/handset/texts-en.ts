@@ -198,6 +198,7 @@ export const en: Texts = {
     title: "Updated",
     same: "Root unchanged",
     other: "Root is new",
+    differs: "Server names another root",
     old: "old {root}",
     now: "new {root}",
   },

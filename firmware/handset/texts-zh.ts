@@ -143,7 +143,14 @@ export const zh: Texts = {
   hangingUp: { title: "挂断", text: "正在删除密钥：" },
   ended: { lasted: "时长 {time}" },
   updating: { title: "更新" },
-  updated: { title: "已更新", same: "树根未变", other: "树根有变化", old: "旧 {root}", now: "新 {root}" },
+  updated: {
+    title: "已更新",
+    same: "树根未变",
+    other: "树根有变化",
+    differs: "服务器的树根不同",
+    old: "旧 {root}",
+    now: "新 {root}",
+  },
   changes: {
     title: "变化",
     joined: "加入：",

@@ -91,6 +91,7 @@ export interface Texts {
     readonly title: string;
     readonly same: string;
     readonly other: string;
+    readonly differs: string;
     readonly old: string;
     readonly now: string;
   };

@@ -16,7 +16,7 @@ import type { Slot, Vault } from "@feldfon/protocol/vault";
 export interface Way {
   /** Resolves when packets can be sent and received. @throws {DeviceError} `no-socket` */
   open(): Promise<void>;
-  /** Like every datagram: it arrives or it does not. */
+  /** Like every datagram: it arrives or it does not. Before the way is there a second of voice is held back for it. */
   send(packet: Uint8Array): void;
   /** The line came back, perhaps under another address: make sure of the way now. */
   renew(): void;
@@ -54,6 +54,8 @@ const UNANSWERED_MS = 500;
 const KEEP_MS = 15_000;
 /** No packet for so long, after there were some: a NAT on the way may have moved this handset. */
 const SILENT_MS = 1000;
+/** One second of voice: what was said before the relay knew where it comes from. */
+const HELD_PACKETS = 50;
 
 export class RelayWay implements Way {
   readonly #options: RelayWayOptions;
@@ -70,6 +72,8 @@ export class RelayWay implements Way {
   #answered = -1;
   #bindAtMs = 0;
   #heardAtMs = Number.POSITIVE_INFINITY;
+  /** Packets from before the first BOUND; the relay would drop them. */
+  #held: Uint8Array[] = [];
   readonly #counts = { sent: 0, received: 0, strange: 0, unsendable: 0 };
 
   /** @throws {ProtocolError} `bad-address` unless host is an IP address */
@@ -102,9 +106,10 @@ export class RelayWay implements Way {
   }
 
   send(packet: Uint8Array): void {
-    if (!this.#timer) return;
-    this.#counts.sent++;
-    this.#transmit(encodeData(this.#relayId, packet));
+    if (this.#closed) return;
+    if (this.#answered >= 0) return this.#sendNow(packet);
+    this.#held.push(packet);
+    if (this.#held.length > HELD_PACKETS) this.#held.shift();
   }
 
   renew(): void {
@@ -116,6 +121,7 @@ export class RelayWay implements Way {
     this.#closed = true;
     clearInterval(this.#timer);
     this.#timer = undefined;
+    this.#held = [];
     this.#socket?.close();
     this.#options.vault.wipe(this.#options.key);
   }
@@ -150,8 +156,17 @@ export class RelayWay implements Way {
       return;
     }
     const awaited = parsed.counter > this.#answered && parsed.counter < this.#counter;
-    if (awaited && boundHolds(this.#options.vault, this.#options.key, parsed)) this.#answered = parsed.counter;
-    else this.#counts.strange++;
+    if (!awaited || !boundHolds(this.#options.vault, this.#options.key, parsed)) {
+      this.#counts.strange++;
+      return;
+    }
+    this.#answered = parsed.counter;
+    for (const packet of this.#held.splice(0)) this.#sendNow(packet);
+  }
+
+  #sendNow(packet: Uint8Array): void {
+    this.#counts.sent++;
+    this.#transmit(encodeData(this.#relayId, packet));
   }
 
   #isRelay(source: RemoteInfo): boolean {

@@ -34,7 +34,7 @@ export type TerminalLine =
 
 /** One line as it was typed; never throws. File names run to the end of the line and may hold spaces. */
 export function parseTerminalLine(text: string): TerminalLine {
-  const [, word = "", rest = ""] = /^\s*(\S*)\s*(.*?)\s*$/s.exec(text) ?? [];
+  const [, word = "", rest = ""] = /^(\S*)\s*(.*)$/s.exec(text.trim()) ?? [];
   switch (word) {
     case "":
       return { line: "empty" };

@@ -231,7 +231,6 @@ export class NodeVault implements Vault {
   rekey(slot: Slot<"stream-seal" | "stream-open">, salt: Uint8Array, info: Uint8Array): void {
     const { bytes } = this.#contentOf(slot, "stream-seal", "stream-open");
     const next = hkdf(bytes, salt, info, KEY_AND_IV_BYTES);
-    overwrite(bytes);
     next.copy(bytes);
     overwrite(next);
   }

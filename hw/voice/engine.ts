@@ -1,8 +1,9 @@
 /**
  * The first voice engine: TypeScript, PCM on the wire, one packet every 20 ms.
  *
- *     microphone -> frame -> s16 big-endian -> seal -> onPacket            speaker <- volume <- + <- jitter buffer <- open <- receive
- *                                                                                       tone --^
+ *     microphone -> 320 samples -> s16 big-endian -> seal -> onPacket
+ *     speaker    <- volume <- + <- 320 samples <- jitter buffer <- open <- receive
+ *                             '--- tone
  *
  * Clear voice passes through the JavaScript heap here; keys do not. The native engine ends the former as well.
  */
@@ -202,5 +203,7 @@ function encode(frame: VoiceFrame): Buffer {
 }
 
 function decode(payload: Buffer): VoiceFrame {
-  return Int16Array.from({ length: FRAME_SAMPLES }, (_, at) => payload.readInt16BE(2 * at));
+  const frame = new Int16Array(FRAME_SAMPLES);
+  for (let at = 0; at < FRAME_SAMPLES; at++) frame[at] = payload.readInt16BE(2 * at);
+  return frame;
 }

@@ -1,4 +1,4 @@
-/** A board's sound for tests: says what it is told, keeps what it hears, and the speaker stands before the microphone. */
+/** A board's sound for tests: says what it is told, keeps what it hears; its speaker stands before its microphone. */
 import { FRAME_SAMPLES, type Sound, type VoiceFrame } from "./sound.ts";
 
 export interface Echo {
@@ -34,7 +34,7 @@ export class FakeSound implements Sound {
     const said = this.#toSay.splice(0, FRAME_SAMPLES);
     const echo = this.#echo && this.#played[this.framesTaken - this.#echo.delayFrames];
     this.framesTaken++;
-    return Int16Array.from({ length: FRAME_SAMPLES }, (_, at) => {
+    return new Int16Array(FRAME_SAMPLES).map((_, at) => {
       const sample = (said[at] ?? 0) + (echo ? this.#echo!.gain * echo[at]! : 0);
       return Math.max(-32768, Math.min(32767, Math.round(sample)));
     });

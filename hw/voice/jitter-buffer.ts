@@ -11,8 +11,8 @@
  */
 import type { VoiceFrame } from "./sound.ts";
 
-/** 80 ms: two processes on a busy laptop are late by this much now and then. */
-const DEPTH_PACKETS = 4;
+/** 120 ms: processes that share two cores with others are late by this much now and then. */
+const DEPTH_PACKETS = 6;
 /** One second. */
 export const CAPACITY_PACKETS = 50;
 /** How long the buffer has to be too deep before a frame is left out. */

@@ -1,14 +1,14 @@
 /**
- * A clock that ticks every 20 ms by absolute time: a late timer is made good by ticks in a row, so nothing drifts.
+ * A clock that ticks every 20 ms by absolute time: what a late timer missed is made good at once, so nothing drifts.
  *
- *     due   0    20    40    60    80    100
- *     fired 1    23    41            93  101        timer came late at 93 ..
- *     ticks x    x     x             xx  x          .. and gave two ticks
+ *     due    20    40    60    80    100
+ *     ticks  20    41            93,94 101        60 and 80 came late, one soon after the other
+ *
+ * One tick a turn of the event loop: between two of them packets that are waiting in the socket come in, else a busy
+ * moment would empty the jitter buffer although nothing is missing.
  */
 import { FRAME_MS } from "./sound.ts";
 
-/** At most so many at once, then everybody else gets a turn before the rest is made good. */
-const TICKS_AT_ONCE = 5;
 /** After a longer stop (a suspended machine) the past is past. */
 const FORGOTTEN_AFTER_MS = 1000;
 
@@ -45,13 +45,14 @@ export class Pace {
   }
 
   #wake(): void {
+    const timer = this.#timer;
     const nowMs = performance.now();
     if (nowMs - this.#dueMs > FORGOTTEN_AFTER_MS) this.#dueMs = nowMs;
-    for (let ticks = 0; this.#dueMs <= nowMs && ticks < TICKS_AT_ONCE; ticks++) {
+    if (nowMs >= this.#dueMs) {
       this.#dueMs += FRAME_MS;
       this.#tick();
-      if (!this.running) return;
     }
-    this.#sleep();
+    // Unless the tick has stopped the clock, or stopped and started it.
+    if (this.#timer === timer) this.#sleep();
   }
 }

@@ -86,7 +86,7 @@ export function answerOffer(
   }
 }
 
-/** ch = KDF("channel", th, 32; ss_mlkem, ss_x25519), j of a resume with rk behind them; the shared secrets are wiped. */
+/** ch = KDF("channel", th, 32; ss_mlkem, ss_x25519), or j of a resume with rk behind them. Wipes the shared secrets. */
 export function secretOf(
   vault: Vault,
   word: "channel" | "resumed",

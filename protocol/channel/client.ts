@@ -42,6 +42,7 @@ export class ServerBusy extends ProtocolError {
   }
 }
 
+/** One handshake of one line: knows the server by its pinned key, proves itself by M4. */
 export class ChannelClient {
   /** The line's Call-ID, 32 hex. */
   readonly callId: string;
@@ -85,7 +86,6 @@ export class ChannelClient {
       const { kind, message } = readAnswer(body, this.#head);
       this.#supervisor.admit(kind);
       if (kind === "s:refused") throw refusal(message);
-      this.#offered();
 
       const m1 = this.#m1!;
       const m2 = body.subarray(0, -M3_BYTES);
@@ -122,7 +122,7 @@ export class ChannelClient {
     this.#offer = undefined;
   }
 
-  /** What M1 has offered. @throws {ProtocolError} `closed` after `wipe` */
+  /** @throws {ProtocolError} `closed` after `wipe` */
   #offered(): AgreementOffer {
     if (!this.#offer) throw new ProtocolError("closed", "the line ended before its handshake did");
     return this.#offer;

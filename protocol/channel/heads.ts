@@ -7,7 +7,7 @@
  *         503 + Retry-After   Feldfon m1
  *     M4  REGISTER + Authorization, Feldfon m4, CSeq 2
  *
- * Reading throws ProtocolError: `bad-sip` for a head in another form, `out-of-order` for a message that is none of these.
+ * Reading throws ProtocolError: `bad-sip` for a head in another form, `out-of-order` for none of these messages.
  */
 import { ProtocolError } from "../errors.ts";
 import type { Uid } from "../identity.ts";
@@ -90,6 +90,7 @@ function formOf(message: SipMessage): Form {
   return form;
 }
 
+/** M1, M4 or R1 with its head. @returns a whole frame body */
 export function clearRequest(kind: RequestKind, head: ClientHead, body: Buffer, random?: Random): Buffer {
   const form = FORMS.find((form) => form.kind === kind)!;
   return encodeSip({

@@ -37,6 +37,7 @@ import { RESUME_ID_BYTES, type ResumeTicket } from "./ticket.ts";
 
 export { ResumeTicket } from "./ticket.ts";
 
+/** The way back for a client that still holds its ticket. */
 export class ResumeClient {
   /** The new line's Call-ID, 32 hex. */
   readonly callId: string;
@@ -109,6 +110,7 @@ export class ResumeClient {
   }
 }
 
+/** The way back as the server sees it; the caller finds the ticket by `idOf`. */
 export class ResumeServer {
   readonly #vault: Vault;
   readonly #random: Random | undefined;

@@ -55,6 +55,7 @@ export interface Handshaken {
   secret: Slot<"derive">;
 }
 
+/** One end of a channel: seals what this side sends, opens what the other sends, and knows what to keep and to wipe. */
 export class SealedChannel {
   readonly side: Side;
   readonly peer: Uid;
@@ -104,7 +105,7 @@ export class SealedChannel {
     return this.#place === "closed";
   }
 
-  /** From step 5 on. A handset may ask to resume before this end has noticed that the line is lost; stays the channel's. */
+  /** From step 5 on: a handset may ask to resume before this end knows that the line is lost. Stays the channel's. */
   get ticket(): ResumeTicket | undefined {
     return this.#ticket;
   }
@@ -133,7 +134,8 @@ export class SealedChannel {
 
   /**
    * @param body a whole frame body
-   * @returns the SIP message. @throws {ProtocolError} `malformed` (sizes, padding), `bad-counter`, `unauthentic`, `closed`
+   * @returns the SIP message
+   * @throws {ProtocolError} `malformed` (sizes, padding), `bad-counter`, `unauthentic`, `closed`
    */
   open(body: Uint8Array): Buffer {
     this.#mustBeOpen();
@@ -172,7 +174,7 @@ export class SealedChannel {
     this.#ticket = new ResumeTicket(this.#vault, this.peer, this.th, this.#secret);
   }
 
-  /** From the next frame on this end seals under "joined", counter 0. Server: after secret. Client: before its answer. */
+  /** The next frame is sealed under "joined", counter 0. Server: after secret. Client: before its answer. */
   switchSeal(): void {
     this.#mustBeOpen();
     if (!this.#nextSeal) throw new ProtocolError("out-of-order", "switchSeal: no joined key waits for this direction");
@@ -181,7 +183,7 @@ export class SealedChannel {
     this.#nextSeal = undefined;
   }
 
-  /** From the next frame on this end opens under "joined", counter 0. Server: after head's 200. Client: after secret. */
+  /** The next frame is opened under "joined", counter 0. Server: after head's 200. Client: after secret. */
   switchOpen(): void {
     this.#mustBeOpen();
     if (!this.#nextOpen) throw new ProtocolError("out-of-order", "switchOpen: no joined key waits for this direction");
@@ -202,14 +204,15 @@ export class SealedChannel {
   /**
    * The line was lost (no fault, no BYE, no shutdown): wipes everything but the ticket.
    *
-   * @returns `undefined` when step 5 was not reached, so that nothing is there to resume; all is wiped then too
+   * @returns `undefined` when step 5 was not reached or the ticket has served already, so that nothing is there to
+   *   resume; all is wiped then too
    */
   keepResume(): ResumeTicket | undefined {
     this.#mustBeOpen();
     const ticket = this.#ticket;
     this.#ticket = undefined;
     this.wipe();
-    return ticket;
+    return ticket?.spent ? undefined : ticket;
   }
 
   /** Ends the channel with all its secrets, the ticket too. Wiping twice is harmless. */

@@ -43,6 +43,7 @@ interface HalfOpen {
   secrets: SharedSecrets;
 }
 
+/** One handshake of one line: the client's key is only its address until M4 proves it. */
 export class ChannelServer {
   readonly #vault: Vault;
   readonly #serverKey: PublicKey;

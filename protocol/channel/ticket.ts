@@ -13,6 +13,7 @@ import type { Slot, Vault } from "../vault.ts";
 export const RESUME_ID_BYTES = 16;
 const KEY_BYTES = 32;
 
+/** One end's half of a ticket: its keys by handle, and the id by which the other end finds the same. */
 export class ResumeTicket {
   /** Names the ticket in R1, in clear. Tells nothing about its keys. */
   readonly id: Buffer;

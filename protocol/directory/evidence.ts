@@ -44,7 +44,7 @@ export interface Evidence {
 export function encodeEvidence(
   serverKey: PublicKey,
   heads: [SignedHead, SignedHead],
-  logPath = Buffer.alloc(0),
+  logPath: Buffer = Buffer.alloc(0),
 ): Buffer {
   const ordered = heads.toSorted((a, b) => a.head.epoch - b.head.epoch);
   return concat(MAGIC, lp(serverKey.spki), ...ordered.flatMap((one) => [lp(one.bytes), one.signature]), lp(logPath));

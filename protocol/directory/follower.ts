@@ -56,6 +56,7 @@ interface Draft {
   leaves: Buffer[];
 }
 
+/** Judges everything a handset may be told about the directory, and holds what stood the test. */
 export class Follower {
   readonly #serverKey: PublicKey;
   readonly #own: Row;

@@ -10,6 +10,7 @@
  */
 export type Join<Node> = (left: Node, right: Node | undefined) => Node;
 
+/** Leaves in order and the nodes over them, hashed when they are looked at. */
 export class PairTree<Node> {
   readonly #join: Join<Node>;
   #levels: Node[][] = [[]];

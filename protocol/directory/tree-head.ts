@@ -48,6 +48,7 @@ export interface SignedHead {
   signature: Buffer;
 }
 
+/** @returns 184 bytes */
 export function encodeHead(head: Head): Buffer {
   return concat(
     MAGIC,

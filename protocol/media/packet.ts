@@ -1,6 +1,6 @@
 /**
- * One packet of voice, sealed (RFC 3550 §5.1, RFC 7714 §8): every packet of a call has this one length, in silence and
- * mute too (RFC 6562).
+ * One packet of voice, sealed (RFC 3550 §5.1, RFC 7714 §8): every packet of a call has this one length, in silence
+ * and mute too (RFC 6562).
  *
  *     0    1    2       4            8      12                    652        668
  *     +----+----+-------+------------+------+---------------------+----------+

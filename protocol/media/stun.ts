@@ -45,7 +45,7 @@ export type StunMessage =
   | {
       type: "request";
       transaction: Buffer;
-      /** Attributes below 8000 that we do not know: whoever must understand all of them may not answer (RFC 8489 §6.3.1). */
+      /** Attributes below 8000 that we do not know: who meets one may not answer as if he did (RFC 8489 §6.3.1). */
       unknownRequired: number[];
     }
   | { type: "success"; transaction: Buffer; mapped: Address; unknownRequired: number[] };

@@ -23,7 +23,7 @@ class House {
   registry!: Registry;
   #store: MemoryStore | undefined;
 
-  async start(enrolmentCode = ""): Promise<Registry> {
+  async start(options: { enrolmentCode?: string; maxRows?: number } = {}): Promise<Registry> {
     this.clock = new ManualClock(this.clock.now());
     this.#store = new MemoryStore(this.disk);
     this.registry = await openRegistry({
@@ -32,7 +32,7 @@ class House {
       clock: this.clock,
       windowMs: WINDOW_MS,
       graceMs: GRACE_MS,
-      enrolmentCode,
+      ...options,
       onFault: (error) => this.faults.push(error),
     });
     return this.registry;
@@ -187,8 +187,19 @@ describe("Registry: joining", () => {
     assert.deepEqual(heard, [1, 2]);
   });
 
-  it("says that it is full before a snapshot outgrows a frame", () => {
+  it("turns newcomers away when it is full, before a snapshot outgrows a frame", async () => {
     assert.ok(MAX_ROWS * (4 + 550 + 32) + 2_000 < 10 * 1024 * 1024);
+    const house = new House();
+    await house.start({ maxRows: 3 });
+    await house.joinAll(1, 2);
+    const third = house.join(3);
+    const released = house.registry.leave(uid(1));
+    await assert.rejects(third, { code: "unavailable" });
+    await house.pass(WINDOW_MS);
+    await released;
+    assert.equal(house.registry.knows(uid(3)), false);
+    await house.joinAll(3);
+    assert.deepEqual(house.names, ["handset 2", "handset 3"]);
   });
 });
 
@@ -291,7 +302,7 @@ describe("Registry: names", () => {
 
   it("asks newcomers for the enrolment code, and tells those without it nothing about names", async () => {
     const house = new House();
-    await house.start("four words on paper");
+    await house.start({ enrolmentCode: "four words on paper" });
     const joins = [
       house.join(1, "handset 1", "four words on paper"),
       house.join(2, "handset 1", "guess"),
@@ -480,6 +491,22 @@ describe("Registry: what clients are sent", () => {
     await house.joinAll(3);
     assert.equal(decodeDelta(house.registry.delta(2)!).ops.length, 1);
     assert.equal(house.registry.delta(1), undefined);
+  });
+
+  it("forgets changes that are more than 1,024 epochs old", async () => {
+    const house = await opened();
+    for (let round = 0; round < 513; round++) {
+      await house.joinAll(1);
+      house.registry.leave(uid(1));
+      await house.pass(WINDOW_MS);
+    }
+    assert.equal(house.epoch, 1_026);
+    assert.equal(house.registry.delta(1), undefined);
+    assert.equal(house.registry.delta(2), undefined, "512 newcomers for no row");
+    assert.ok(house.registry.delta(1_026 - 128));
+    const { logPath } = decodeDelta(house.registry.delta(1_000)!);
+    const leaf = logLeaf({ hash: house.registry.headHash(1_000)! });
+    assert.deepEqual(rootFromPath(leaf, 1_000, 1_026, logPath), house.registry.view().signed.head.logRoot);
   });
 
   it("sends whom a delta would cost more than a snapshot for a snapshot", async () => {

@@ -134,7 +134,7 @@ describe("Voice relay", () => {
     for (let n = 0; n < 5; n++) assert.deepEqual(await atB.next(), encodeData(b.relayId, packet(n)));
     atB.send(encodeData(b.relayId, packet(9)));
     assert.deepEqual(await atA.next(), encodeData(a.relayId, packet(9)));
-    assert.equal(relay.statistics.forwarded, 6);
+    assert.deepEqual([relay.statistics.forwarded, relay.statistics.forwardedBytes], [6, 6 * 676]);
     assert.deepEqual([atA.came, atB.came], [[], []]);
   });
 

@@ -401,7 +401,9 @@ export function vaultContract(name: string, make: () => Vault): void {
       it("are wrapped for RSA-4096 with e = 65537 only", () => {
         const { wrap, derive } = vault.newSecret();
         const spki = { type: "spki", format: "der" } as const;
+        const { n } = createPublicKey(own.file).export({ format: "jwk" });
         const strangers = [
+          createPublicKey({ key: { kty: "RSA", n: n!, e: "Aw" }, format: "jwk" }).export(spki), // e = 3
           NOTHING,
           randomBytes(550),
           own.pair.spki.subarray(1),

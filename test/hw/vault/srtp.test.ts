@@ -90,6 +90,16 @@ describe("a sender of voice", () => {
     }
   });
 
+  it("keeps no key of an epoch that is over", () => {
+    const sender = senderAt(EPOCH_PACKETS - 1);
+    for (let packets = 0; packets < 3; packets++) {
+      sender.seal(Buffer.from("."), 0);
+      assert.equal(sessionCount(sender), 1);
+    }
+    sender.close();
+    assert.equal(sessionCount(sender), 0);
+  });
+
   it("lets the sequence number roll over into the index", () => {
     const sender = senderAt(SEQUENCE_END - 1);
     for (const [index, sequence] of [
@@ -166,8 +176,7 @@ describe("a receiver of voice", () => {
 
   it("drops an index below 0", () => {
     const receiver = receiverAt(0);
-    const packet = packetAt(40_000);
-    assert.equal(receiver.open(packet), "too-old");
+    for (const index of [40_000, 65_535]) assert.equal(receiver.open(packetAt(index)), "too-old");
     assert.equal(indexOf(receiver.open(packetAt(0))), 0);
   });
 
@@ -280,8 +289,8 @@ function indexOf(opened: ReturnType<MediaReceiver["open"]>): number | string {
   return typeof opened === "object" ? opened.index : opened;
 }
 
-function sessionCount(receiver: MediaReceiver): number {
-  return (receiver as unknown as { sessions: Map<number, unknown> }).sessions.size;
+function sessionCount(media: MediaSender | MediaReceiver): number {
+  return (media as unknown as { sessions: Map<number, unknown> }).sessions.size;
 }
 
 function bytes(hex: string): Buffer {

@@ -32,19 +32,18 @@ describe("Pace", () => {
     assert.ok(Math.abs(ticksAtMs.length - 3000) <= 1, `${ticksAtMs.length} ticks in a minute`);
   });
 
-  it("makes good what a busy moment cost, five ticks in a row and then a turn for others", () => {
+  it("makes good what a busy moment cost, one tick a turn, so that others come in between", () => {
     const running = pace();
     running.start();
     clock.tick(20);
-    const counts: number[] = [];
     clock.jump(240);
-    counts.push(ticksAtMs.length);
-    for (let turn = 0; turn < 3; turn++) {
+    const counts = [ticksAtMs.length];
+    for (let turn = 0; turn < 13; turn++) {
       clock.tick(1);
       counts.push(ticksAtMs.length);
     }
-    assert.deepEqual(counts, [6, 11, 13, 13], "one before, then the twelve of 240 ms");
-    clock.tick(37);
+    assert.deepEqual(counts, [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 13, 13], "one before, then the twelve of 240 ms");
+    clock.tick(27);
     assert.equal(ticksAtMs.length, 15, "in time again");
     running.stop();
   });
@@ -72,5 +71,18 @@ describe("Pace", () => {
     running.start();
     clock.tick(200);
     assert.deepEqual(ticksAtMs, [20, 220]);
+  });
+
+  it("keeps one beat when it is stopped and started from within a tick", () => {
+    const running: Pace = new Pace(() => {
+      ticksAtMs.push(performance.now());
+      running.stop();
+      running.start();
+    });
+    running.start();
+    clock.tick(60);
+    assert.deepEqual(ticksAtMs, [20, 40, 60]);
+    assert.equal(clock.countTimers(), 1);
+    running.stop();
   });
 });

@@ -8,7 +8,7 @@ import { transcript } from "@feldfon/protocol/crypto/transcript";
 import { ProtocolError } from "@feldfon/protocol/errors";
 import { PublicKey, type Uid } from "@feldfon/protocol/identity";
 import { encodeSip, parseSip, type SipMessage } from "@feldfon/protocol/sip";
-import type { KeyPair } from "@feldfon/protocol/vault";
+import type { KeyPair, Vault } from "@feldfon/protocol/vault";
 import { type TestingVault, testingVault } from "@feldfon/vault/testing";
 import { testKeyPair } from "../../keys.ts";
 
@@ -33,12 +33,48 @@ export async function bothEnds(): Promise<Ends> {
   return { client: await end(0), server: await end(1) };
 }
 
-export function newClient({ client, server }: Ends, serverUid: Uid = server.key.uid): ChannelClient {
-  return new ChannelClient({ vault: client.vault, keyPair: client.keyPair, serverUid });
+export function newClient(
+  { client, server }: Ends,
+  options: { serverUid?: Uid; vault?: Vault; random?: typeof sevens } = {},
+): ChannelClient {
+  return new ChannelClient({ vault: client.vault, keyPair: client.keyPair, serverUid: server.key.uid, ...options });
 }
 
-export function newServer({ server }: Ends): ChannelServer {
-  return new ChannelServer({ vault: server.vault, serverKey: server.key });
+export function newServer({ server }: Ends, options: { vault?: Vault; random?: typeof sevens } = {}): ChannelServer {
+  return new ChannelServer({ vault: server.vault, serverKey: server.key, ...options });
+}
+
+/** No randomness at all, for conversations that are to begin alike. */
+export function sevens(bytes: number): Buffer {
+  return Buffer.alloc(bytes, 7);
+}
+
+/**
+ * The same vault, but it agrees on keys once and gives out the same halves and secrets ever after. With `sevens`, the
+ * messages made with it are the same as well, so one answer, dearly signed, can be changed and tried a thousand times.
+ */
+export function repeating(vault: TestingVault): { vault: Vault; wipe(): void } {
+  const made = new Map<string, unknown>();
+  const kept = new Set<unknown>();
+  const once = <Result extends object>(what: string, make: () => Result, ...handles: (keyof Result)[]): Result => {
+    if (!made.has(what)) {
+      const result = make();
+      made.set(what, result);
+      for (const handle of handles.length > 0 ? handles.map((name) => result[name]) : [result]) kept.add(handle);
+    }
+    return made.get(what) as Result;
+  };
+  const repeated: Partial<Vault> = {
+    makeEphemeral: (algorithm) => once(`own ${algorithm}`, () => vault.makeEphemeral(algorithm)),
+    agree: (own, peer) => once("agree", () => vault.agree(own, peer)),
+    encapsulate: (key) => once("encapsulate", () => vault.encapsulate(key), "secret"),
+    wipe: (...handles) => vault.wipe(...handles.filter((handle) => !kept.has(handle))),
+  };
+  const get = (_: unknown, name: keyof Vault) => repeated[name] ?? vault[name].bind(vault);
+  return {
+    vault: new Proxy(vault as Vault, { get } as ProxyHandler<Vault>),
+    wipe: () => vault.wipe(...([...kept] as Parameters<Vault["wipe"]>)),
+  };
 }
 
 /** M3 for one leaf. */

@@ -8,7 +8,20 @@ import { ProtocolError, VaultError } from "@feldfon/protocol/errors";
 import type { Uid } from "@feldfon/protocol/identity";
 import { parseSip } from "@feldfon/protocol/sip";
 import fc from "fast-check";
-import { alive, bothEnds, codeOf, type Ends, end, flipped, handshake, rewrite, sealedPair, shared } from "./ends.ts";
+import {
+  alive,
+  bothEnds,
+  codeOf,
+  type Ends,
+  end,
+  flipped,
+  handshake,
+  repeating,
+  rewrite,
+  sealedPair,
+  sevens,
+  shared,
+} from "./ends.ts";
 
 interface Tickets {
   client: ResumeTicket;
@@ -214,6 +227,16 @@ describe("Channel: resume after a lost line", () => {
       channel.wipe();
     });
 
+    it("also while one end does not know yet that the line is lost, which then keeps nothing", () => {
+      const { client: mine, server: theirs } = sealedPair(ends, "resumed");
+      const client = newClient(mine.keepResume()!);
+      const { r2, channel } = newServer().accept(client.start(), theirs.ticket!);
+      client.receive(r2).wipe();
+      channel.wipe();
+      assert.equal(theirs.closed, false);
+      assert.equal(theirs.keepResume(), undefined);
+    });
+
     it("and not for another line", () => {
       const other = lostLine(ends);
       const client = newClient(other.client);
@@ -346,27 +369,39 @@ describe("Channel: resume after a lost line", () => {
     });
 
     it("R2: likewise, and a refusal leaves the client its ticket", () => {
-      const probe = newClient();
-      const first = newServer().accept(probe.start(), tickets.server);
-      const { length } = first.r2;
-      first.channel.wipe();
-      probe.wipe();
+      const still = repeating(ends.client.vault);
+      const twin = () => {
+        const options = { vault: still.vault, ticket: tickets.client, uid: ends.client.key.uid, random: sevens };
+        const client = new ResumeClient(options);
+        return { client, r1: client.start() };
+      };
+      const { r2, channel } = newServer().accept(twin().r1, tickets.server);
+      const bodyAt = r2.length - bodyOf(r2).length;
+      for (let at = bodyAt; at < r2.length; at++) {
+        const code = codeOf(() => twin().client.receive(flipped(r2, at)));
+        assert.notEqual(code, undefined, `byte ${at}`);
+        assert.equal(tickets.client.spent, false, `byte ${at}: ${code}`);
+      }
+      const resumed = twin().client.receive(r2);
+      assert.ok(shared(resumed, channel));
+      resumed.wipe();
+      channel.wipe();
+      still.wipe();
+
       let harmless = 0;
-      for (let at = 0; at < length; at++) {
-        tickets.client.wipe();
-        tickets = lostLine(ends);
-        const client = newClient();
-        const { r2, channel } = newServer().accept(client.start(), tickets.server);
-        const isBody = at >= length - bodyOf(r2).length;
+      for (let at = 0; at < bodyAt; at++) {
+        const lost = lostLine(ends);
+        const client = newClient(lost.client);
+        const accepted = newServer().accept(client.start(), lost.server);
         const code = codeOf(() => {
-          const mine = client.receive(flipped(r2, at));
-          assert.deepEqual(mine.th, channel.th);
+          const mine = client.receive(flipped(accepted.r2, at));
+          assert.deepEqual(mine.th, accepted.channel.th);
           mine.wipe();
           harmless++;
         });
-        assert.ok(code !== undefined || !isBody, `byte ${at}`);
-        assert.equal(tickets.client.spent, code === undefined, `byte ${at}: ${code}`);
-        channel.wipe();
+        assert.equal(lost.client.spent, code === undefined, `byte ${at}: ${code}`);
+        accepted.channel.wipe();
+        lost.client.wipe();
       }
       assert.ok(harmless > 0 && harmless < 80, `${harmless}`);
     });

@@ -1,0 +1,107 @@
+/** What `feldfon-handset` is told on its command line; it is kept in the settings for the next start. */
+import { readFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { parseUid, readPublicKey, type Uid } from "@feldfon/protocol/identity";
+import { parseSettings, type Settings, SettingsError } from "./settings.ts";
+
+export const USAGE = `feldfon-handset: an encrypted field telephone
+
+  --board NAME             terminal: presses as lines in, the screen as text out [terminal]
+  --server HOST[:PORT]     where the server is [127.0.0.1:5060]
+  --server-key KEY         its fingerprint (64 hex digits), or a file with its public key; pinned from then on
+  --name NAME              what others see, 2 to 32 characters
+  --language de|en|zh      of the screen [de]
+  --enrolment-code FILE    file with the code that new handsets need, where the server asks for one
+  --data DIR               folder of this handset's key and settings [handset-data]
+  --json                   one JSON object a line instead of text
+  --trace FILE             one redacted message a line
+  --help                   print this, and end
+
+Server, key, name and language are kept: the next start needs none of them.
+`;
+
+export interface Flags {
+  help: boolean;
+  board: string;
+  data: string;
+  json: boolean;
+  trace: string | undefined;
+  /** Settings with what the flags change. */
+  apply(settings: Settings): Settings;
+}
+
+/** @throws {SettingsError} `settings-bad`, with the flag's name */
+export function readFlags(argv: readonly string[]): Flags {
+  const text = { type: "string" } as const;
+  let values: Partial<Record<string, string | boolean>>;
+  try {
+    ({ values } = parseArgs({
+      args: [...argv],
+      options: {
+        board: text,
+        server: text,
+        "server-key": text,
+        name: text,
+        language: text,
+        "enrolment-code": text,
+        data: text,
+        trace: text,
+        json: { type: "boolean" },
+        help: { type: "boolean", short: "h" },
+      },
+      strict: true,
+      allowPositionals: false,
+    }));
+  } catch (cause) {
+    throw new SettingsError("settings-bad", `${(cause as Error).message} (--help lists what there is)`);
+  }
+  const given = (flag: string): string | undefined => values[flag] as string | undefined;
+  return {
+    help: values.help === true,
+    board: given("board") ?? "terminal",
+    data: given("data") ?? "handset-data",
+    json: values.json === true,
+    trace: given("trace"),
+    apply: (settings) => parseSettings({ ...settings, ...changes(given) }),
+  };
+}
+
+function changes(given: (flag: string) => string | undefined): Record<string, unknown> {
+  const changed: Record<string, unknown> = {};
+  const server = given("server");
+  const serverKey = given("server-key");
+  const code = given("enrolment-code");
+  if (server !== undefined) Object.assign(changed, splitServer(server));
+  if (serverKey !== undefined) changed.serverKey = pinned(serverKey);
+  if (given("name") !== undefined) changed.name = given("name");
+  if (given("language") !== undefined) changed.language = given("language");
+  if (code !== undefined) changed.enrolmentCode = firstLine("--enrolment-code", code);
+  return changed;
+}
+
+/** HOST, HOST:PORT, [IPv6]:PORT */
+function splitServer(text: string): { server: string; port?: number } {
+  const [, bracketed, plain, port] = /^(?:\[([^\]]+)\]|([^:]+|.*:.*:.*?))(?::([0-9]{1,5}))?$/.exec(text) ?? [];
+  const server = bracketed ?? plain;
+  if (server === undefined) throw new SettingsError("settings-bad", "--server: not HOST or HOST:PORT");
+  return port === undefined ? { server } : { server, port: Number(port) };
+}
+
+/** The fingerprint itself, or the public key it is made of. */
+function pinned(text: string): Uid {
+  if (/^[0-9a-fA-F]{64}$/.test(text)) return parseUid(text.toLowerCase());
+  try {
+    return readPublicKey(readFileSync(text, "utf8")).uid;
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new SettingsError("settings-bad", `--server-key: neither 64 hex digits nor a public key file: ${why}`);
+  }
+}
+
+function firstLine(flag: string, file: string): string {
+  try {
+    return readFileSync(file, "utf8").split("\n")[0]!.trim();
+  } catch {
+    throw new SettingsError("settings-bad", `${flag}: the file cannot be read`);
+  }
+}

@@ -1,0 +1,28 @@
+/** What the hand gives the line thread at its start, and what comes back besides events. */
+import type { Uid } from "@feldfon/protocol/identity";
+import type { LineEvent } from "../handset/link.ts";
+
+export interface LineSetup {
+  name: string;
+  server: string;
+  port: number;
+  /** Pinned fingerprint of the server. */
+  serverUid: Uid;
+  enrolmentCode: string;
+  /** Paths, made by the hand. */
+  key: string;
+  evidence: string;
+  trace: string | undefined;
+  /** HEAD | signature of the last accepted head, from the card. */
+  lastHead: { bytes: Uint8Array; signature: Uint8Array } | undefined;
+}
+
+/**
+ * From the line thread to the hand. The card is slow, and a packet does not wait for it: the hand writes the heads that
+ * the line accepts.
+ */
+export type FromLine =
+  | LineEvent
+  | { event: "making-key" }
+  | { event: "key-ready"; uid: Uid }
+  | { event: "keep-head"; bytes: Uint8Array; signature: Uint8Array };

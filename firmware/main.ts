@@ -1,0 +1,140 @@
+/** `feldfon-handset`: the hand thread. Opens settings and board, starts the line thread, joins them by the runner. */
+import { mkdirSync, readdirSync } from "node:fs";
+import { Worker } from "node:worker_threads";
+import { boards } from "@feldfon/hw";
+import { endOfInput } from "@feldfon/hw/board/terminal";
+import { readFlags, USAGE } from "./flags.ts";
+import type { LineEvent } from "./handset/link.ts";
+import { begin } from "./handset/machine.ts";
+import { type LineLink, Runner } from "./handset/runner.ts";
+import type { FromLine, LineSetup } from "./line/setup.ts";
+import { LastHead, openSettings, pathsIn, SettingsError, saveSettings } from "./settings.ts";
+
+const EXIT_SETTINGS = 2;
+const EXIT_GROUND = 1;
+/** For the leave, the last frames and the wiping of the vault. */
+const QUIT_MS = 5_000;
+
+try {
+  await main();
+} catch (error) {
+  process.stderr.write(`feldfon-handset: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exit(error instanceof SettingsError ? EXIT_SETTINGS : EXIT_GROUND);
+}
+
+async function main(): Promise<void> {
+  const flags = readFlags(process.argv.slice(2));
+  if (flags.help) {
+    process.stdout.write(USAGE);
+    return;
+  }
+  const factory = boards.get(flags.board);
+  if (!factory) {
+    throw new SettingsError("settings-bad", `--board: "${flags.board}" is none of ${[...boards.keys()].join(", ")}`);
+  }
+  mkdirSync(flags.data, { recursive: true, mode: 0o700 });
+  const paths = pathsIn(flags.data);
+  const settings = flags.apply(openSettings(paths.settings));
+  if (!settings.serverKey) {
+    throw new SettingsError(
+      "settings-bad",
+      "--server-key is missing: a handset speaks to one server only. `feldfon-server --print-key` on the server shows it",
+    );
+  }
+  saveSettings(paths.settings, settings);
+
+  const lastHead = new LastHead(paths.lastHead);
+  const line = startLine({
+    name: settings.name,
+    server: settings.server,
+    port: settings.port,
+    serverUid: settings.serverKey,
+    enrolmentCode: settings.enrolmentCode ?? "",
+    key: paths.key,
+    evidence: paths.evidence,
+    trace: flags.trace,
+    lastHead: lastHead.read(),
+  });
+  line.onKeep((bytes, signature) => lastHead.write(bytes, signature));
+  await line.ready;
+
+  const board = await factory.open({
+    input: process.stdin,
+    output: process.stdout,
+    json: flags.json,
+    atEnd: endOfInput(0, process.stdin.isTTY ?? false),
+  });
+  const runner = new Runner({
+    board,
+    line,
+    language: settings.language,
+    state: begin({
+      server: `${settings.server}:${settings.port}`,
+      ownName: settings.name,
+      evidence: keptEvidence(paths.evidence),
+      // Its speaker is a file: what is recorded is what was said.
+      volumePercent: 100,
+    }),
+  });
+  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
+    process.once(signal, () => runner.take({ event: "quit" }));
+  }
+  await runner.done;
+}
+
+interface LineThread extends LineLink {
+  /** Settles when the key is there. */
+  readonly ready: Promise<void>;
+  onKeep(listener: (bytes: Uint8Array, signature: Uint8Array) => void): void;
+}
+
+function startLine(setup: LineSetup): LineThread {
+  const extension = import.meta.url.slice(import.meta.url.lastIndexOf("."));
+  const worker = new Worker(new URL(`./line/main${extension}`, import.meta.url), { workerData: setup });
+  const ready = Promise.withResolvers<void>();
+  let listener: (event: LineEvent) => void = () => {};
+  let keep: (bytes: Uint8Array, signature: Uint8Array) => void = () => {};
+  worker.on("message", (message: FromLine) => {
+    switch (message.event) {
+      case "making-key":
+        process.stderr.write("feldfon-handset: making this handset's key, once; this takes some seconds\n");
+        break;
+      case "key-ready":
+        process.stderr.write(`feldfon-handset: fingerprint ${message.uid}\n`);
+        ready.resolve();
+        break;
+      case "keep-head":
+        keep(message.bytes, message.signature);
+        break;
+      default:
+        listener(message);
+    }
+  });
+  // A thread that broke holds keys and calls in a state nobody knows: the process ends, systemd starts it again.
+  worker.on("error", (error) => {
+    process.stderr.write(`feldfon-handset: ${error.message}\n`);
+    process.exit(EXIT_GROUND);
+  });
+  return {
+    ready: ready.promise,
+    send: (command) => worker.postMessage(command),
+    onEvent: (heard) => {
+      listener = heard;
+    },
+    onKeep: (kept) => {
+      keep = kept;
+    },
+    close: () => {
+      setTimeout(() => void worker.terminate(), QUIT_MS).unref();
+    },
+  };
+}
+
+/** Evidence of an earlier run: nothing goes on until a person cleared it. */
+function keptEvidence(folder: string): string | undefined {
+  try {
+    return readdirSync(folder).find((file) => file.endsWith(".evidence"));
+  } catch {
+    return undefined;
+  }
+}
