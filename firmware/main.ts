@@ -44,7 +44,7 @@ async function main(): Promise<void> {
   saveSettings(paths.settings, settings);
 
   const lastHead = new LastHead(paths.lastHead);
-  const line = startLine({
+  const line = startLine(flags.json, {
     name: settings.name,
     server: settings.server,
     port: settings.port,
@@ -88,7 +88,8 @@ interface LineThread extends LineLink {
   onKeep(listener: (bytes: Uint8Array, signature: Uint8Array) => void): void;
 }
 
-function startLine(setup: LineSetup): LineThread {
+/** @param shown with `--json` the line's events are printed too, one object a line: scripts follow a call by them */
+function startLine(shown: boolean, setup: LineSetup): LineThread {
   const extension = import.meta.url.slice(import.meta.url.lastIndexOf("."));
   const worker = new Worker(new URL(`./line/main${extension}`, import.meta.url), { workerData: setup });
   const ready = Promise.withResolvers<void>();
@@ -107,6 +108,7 @@ function startLine(setup: LineSetup): LineThread {
         keep(message.bytes, message.signature);
         break;
       default:
+        if (shown) process.stdout.write(`${JSON.stringify({ type: "event", ...message })}\n`);
         listener(message);
     }
   });

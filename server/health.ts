@@ -1,9 +1,10 @@
 /**
- * Is it alive, is it ready, how is it: three pages over HTTP on a port of their own, for this machine only (design 8).
+ * Is it alive, is it ready, how is it: four pages over HTTP on a port of their own, for this machine only (design 8).
  *
  *     /health    200 as long as the loop turns
  *     /ready     200, or 503 with what is missing
  *     /metrics   Prometheus text format
+ *     /state     epoch, rows and both roots as this server has signed them, and where its secrets lie: JSON
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -14,6 +15,8 @@ export interface HealthOptions {
   metrics: { readonly contentType: string; text(): Promise<string> };
   /** What is missing, in words for the operator; nothing: ready. */
   missing: () => readonly string[];
+  /** For `/state`: public values only. */
+  state: () => Record<string, string | number>;
 }
 
 export interface Health {
@@ -24,7 +27,7 @@ export interface Health {
 const HOST = "127.0.0.1";
 
 /** @throws {Error} `EADDRINUSE` and the like, from Node */
-export async function openHealth({ port, metrics, missing }: HealthOptions): Promise<Health> {
+export async function openHealth({ port, metrics, missing, state }: HealthOptions): Promise<Health> {
   const server = createServer({ requestTimeout: 5_000, headersTimeout: 5_000 }, (request, response) => {
     answer(request, response).catch(() => say(response, 500, "failed\n"));
   });
@@ -41,8 +44,10 @@ export async function openHealth({ port, metrics, missing }: HealthOptions): Pro
       }
       case "/metrics":
         return say(response, 200, await metrics.text(), metrics.contentType);
+      case "/state":
+        return say(response, 200, `${JSON.stringify(state())}\n`, "application/json");
       default:
-        return say(response, 404, "/health, /ready, /metrics\n");
+        return say(response, 404, "/health, /ready, /metrics, /state\n");
     }
   }
 

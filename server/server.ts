@@ -140,6 +140,7 @@ export class FeldfonServer {
     this.#health = await openHealth({
       port: settings.healthPort,
       metrics: this.#metrics,
+      state: () => this.#state(),
       missing: () => (this.#closing ? ["the server is shutting down"] : []),
     });
     this.#ticking = setInterval(() => this.#tick(), TICK_MS);
@@ -168,6 +169,17 @@ export class FeldfonServer {
         if (port !== 0 || tries === PORT_TRIES) throw error;
       }
     }
+  }
+
+  #state(): Record<string, string | number> {
+    const { head } = this.#registry.view().signed;
+    return {
+      epoch: head.epoch,
+      rows: head.rows,
+      seedRoot: head.seedRoot.toString("hex"),
+      directoryRoot: head.dirRoot.toString("hex"),
+      protection: this.#parts.vault.status().protection,
+    };
   }
 
   #accept(socket: Socket): void {

@@ -385,7 +385,7 @@ function key(state: State, pressed: NumpadKey): Step {
   const { place } = state;
   switch (place.name) {
     case "front":
-      return [state.line.at === "up" && isDigit(pressed) ? typed(read(state), pressed) : state];
+      return [state.line.at === "up" && isDigit(pressed) ? typed(state, pressed) : state];
     case "phonebook":
       if (pressed === "2") return [read(scrolled(state, -1))];
       if (pressed === "8") return [read(scrolled(state, 1))];
@@ -609,7 +609,7 @@ function inCall(state: State, callId: string, other: Peer, sas: readonly number[
   // Hang up was pressed while the other end answered: the line has been told, its "ended" is on the way.
   if (place.name === "hanging-up" || place.name === "quitting" || place.name === "gone") return [state];
   const talking: State = {
-    ...state,
+    ...setAside(state),
     place: { name: "in-call", peer: other, callId, sas, elapsedMs: 0, voice: undefined },
     muted: false,
   };

@@ -179,7 +179,7 @@ function front(state: State, line: Line, texts: Texts): Content {
 }
 
 function verified(state: State, resumed: boolean, texts: Texts): Content {
-  const { directory, protection, joined, left } = state;
+  const { directory, protection } = state;
   const known = protection as keyof typeof texts.verified.protection | undefined;
   const own = directory?.contacts.find((contact) => contact.own);
   const blocks: Block[] = [mark("ok", texts.verified.mark), name({ name: own?.name ?? state.ownName })];
@@ -189,7 +189,6 @@ function verified(state: State, resumed: boolean, texts: Texts): Content {
     blocks.push(detail(fill(texts.verified.root, { root: shortRoot(directory.seedRoot) })));
   }
   if (known && texts.verified.protection[known]) blocks.push(detail(texts.verified.protection[known]));
-  if (joined.length + left.length > 0) blocks.push(cameAndWent(state, texts));
   return {
     name: "verified",
     title: texts.verified.title,
@@ -323,7 +322,7 @@ function ended(ending: Ending, texts: Texts): Content {
   const form = ENDINGS[why];
   const blocks: Block[] = [];
   if (form.mark === "alarm") blocks.push(mark("alarm", texts.danger));
-  if (form.mark === "caution" && erased !== "here") blocks.push(mark("caution", texts.caution));
+  if (form.mark === "caution" && erased === "none") blocks.push(mark("caution", texts.caution));
   blocks.push(says(words.text));
   if (peer) blocks.push(name(peer));
   if (erased !== "none") blocks.push(detail(fill(texts.ended.lasted, { time: duration(durationMs) })));

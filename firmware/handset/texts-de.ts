@@ -127,7 +127,7 @@ export const de: Texts = {
     "not-authentic": {
       title: "Nicht echt",
       text: "Die Prüfung des Anrufs schlug fehl.",
-      next: "Nichts Vertrauliches. Verwaltung fragen.",
+      next: "Verwaltung fragen.",
     },
     "heads-apart": {
       title: "Kein Vergleich",
@@ -137,7 +137,7 @@ export const de: Texts = {
     "two-directories": {
       title: "Zwei Listen",
       text: "Drüben gilt ein anderes Verzeichnis.",
-      next: "Nicht weitermachen. Verwaltung rufen.",
+      next: "Verwaltung rufen.",
     },
   },
 

@@ -23,6 +23,8 @@ import { RelayWay, type Way } from "./voice-path.ts";
 /** Without a valid packet for this long a call is over (design 4). */
 export const NO_VOICE_MS = 30_000;
 const STATISTICS_MS = 1_000;
+/** Voice that overtook the ACK: one second of it. */
+const MOST_EARLY_PACKETS = 50;
 
 export interface TelephoneOptions {
   vault: Vault;
@@ -49,9 +51,7 @@ export interface TelephoneOptions {
 interface Talk {
   callId: string;
   peer: Uid;
-  own: "A" | "B";
   sas: readonly number[];
-  way: Way;
   began: boolean;
   receivedPackets: number;
   heardAtMs: number;
@@ -64,6 +64,7 @@ export class Telephone {
   #follower: Follower | undefined;
   #calls: HandsetCalls | undefined;
   #talk: Talk | undefined;
+  #way: { way: Way; early: Buffer[] } | undefined;
   #callBeganMs = 0;
   #beganMs = 0;
 
@@ -132,6 +133,7 @@ export class Telephone {
     this.#uplink.stop();
     this.#calls?.endAll();
     this.#stopTalk();
+    this.#closeWay();
   }
 
   #onLeft: (() => void) | undefined;
@@ -240,7 +242,7 @@ export class Telephone {
       case "connected": {
         this.#uplink.connected();
         if (event.change) keep.saveHead(event.change.head);
-        this.#talk?.way.renew();
+        this.#way?.way.renew();
         const { protection } = vault.status();
         return tell({ event: "connected", resumed: !event.change, directory: this.#directory(), protection });
       }
@@ -270,6 +272,8 @@ export class Telephone {
         return tell({ event: event.event, callId: event.callId, peer: this.#contact(event.peer) });
       case "rings":
         return tell({ event: "rings", callId: event.callId });
+      case "relay":
+        return this.#openWay(event);
       case "agreed":
         return this.#startTalk(event);
       case "release":
@@ -277,51 +281,68 @@ export class Telephone {
       case "ended": {
         const { callId, why, erased } = event;
         this.#stopTalk();
+        this.#closeWay();
         return tell({ event: "ended", callId, why, erased, durationMs: now() - this.#callBeganMs });
       }
     }
   }
 
-  /** Source: seed 000, call 2.3: voice both ways under this call's keys. */
-  #startTalk(agreed: Extract<PhoneEvent, { event: "agreed" }>): void {
-    const { vault, voice, port, host, now, tell } = this.#options;
-    const { callId, own, keys, relay } = agreed;
+  /** Opened while it rings, so that no word is lost at the beginning. */
+  #openWay({ id, key }: Extract<PhoneEvent, { event: "relay" }>): void {
+    const { vault, voice, port, host, tell } = this.#options;
     const failed = (error: DeviceError): void => tell({ event: "device-failed", device: "sound", code: error.code });
+    const early: Buffer[] = [];
     const way = new RelayWay({
       vault,
       host: this.#uplink.serverAddress ?? host,
       port,
-      relayId: relay.id,
-      key: relay.key,
-      onPacket: (packet) => voice.receive(packet),
+      relayId: id,
+      key,
+      onPacket: (packet) => {
+        if (this.#talk) voice.receive(packet);
+        else if (early.length < MOST_EARLY_PACKETS) early.push(packet);
+      },
       onError: failed,
     });
+    this.#closeWay();
+    this.#way = { way, early };
+    way.open().catch((error: DeviceError) => failed(error));
+  }
+
+  #closeWay(): void {
+    this.#way?.way.close();
+    this.#way = undefined;
+  }
+
+  /** Source: seed 000, call 2.3: voice both ways under this call's keys. */
+  #startTalk(agreed: Extract<PhoneEvent, { event: "agreed" }>): void {
+    const { vault, voice, now } = this.#options;
+    const { callId, own, keys } = agreed;
+    const nowMs = now();
     const talk: Talk = {
       callId,
       peer: agreed.peer,
-      own,
       sas: agreed.sas,
-      way,
       began: false,
       receivedPackets: 0,
-      heardAtMs: now(),
-      toldAtMs: now(),
+      heardAtMs: nowMs,
+      toldAtMs: nowMs,
     };
     this.#talk = talk;
-    const peer = own === "A" ? "B" : "A";
-    way.open().catch((error: DeviceError) => failed(error));
     voice.start({
       vault,
       send: keys.media.send,
       receive: keys.media.receive,
       sendProfile: mediaProfile(keys.th, own),
-      receiveProfile: mediaProfile(keys.th, peer),
-      onPacket: (packet) => way.send(packet),
+      receiveProfile: mediaProfile(keys.th, own === "A" ? "B" : "A"),
+      onPacket: (packet) => this.#way?.way.send(packet),
       onFirstVoice: () => this.#voiceCame(talk),
       microphone: "open",
     });
     // The callee has checked the ACK; the caller is in the call once it hears the callee.
     if (own === "B") this.#voiceCame(talk);
+    // The caller's first words may have overtaken its ACK, which took another way.
+    for (const packet of this.#way?.early.splice(0) ?? []) voice.receive(packet);
   }
 
   #voiceCame(talk: Talk): void {
@@ -339,7 +360,6 @@ export class Telephone {
     this.#tellVoice(talk);
     this.#talk = undefined;
     this.#options.voice.stop();
-    talk.way.close();
   }
 
   #tick(): void {

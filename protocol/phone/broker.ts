@@ -8,10 +8,10 @@
  *
  * A back-to-back agent (RFC 3261 §6): towards each side it is the other end of that side's transactions.
  */
-import { randomBytes } from "node:crypto";
 import { wrap } from "../crypto/transcript.ts";
 import { ProtocolError } from "../errors.ts";
 import type { PublicKey, Uid } from "../identity.ts";
+import { newRelayId } from "../media/relay.ts";
 import type { SipRequest, SipResponse } from "../sip.ts";
 import { Supervisor } from "../supervisor.ts";
 import type { Slot, Vault } from "../vault.ts";
@@ -23,7 +23,6 @@ import {
   encodeHop,
   encodeParts,
   type Invite,
-  RELAY_ID_BYTES,
   wrapTranscript,
 } from "./call-bytes.ts";
 import { ABSORB_MS } from "./handset-calls.ts";
@@ -175,7 +174,7 @@ export class CallBroker {
     if (!calleeLine) return line.answer(request, 480);
     if (this.#busy.has(line.uid) || this.#busy.has(callee)) return line.answer(request, 486);
 
-    const relay = { a: randomBytes(RELAY_ID_BYTES), b: randomBytes(RELAY_ID_BYTES) };
+    const relay = { a: newRelayId(), b: newRelayId() };
     const hops = this.#makeSecret(invite, line, calleeLine, relay);
     const closeRelay = this.#host.openRelay(
       { relayId: relay.a, key: line.relayKey(relay.a) },

@@ -55,7 +55,7 @@ export abstract class Call {
   protected readonly supervisor: Supervisor<CallPlace, CallKind>;
   protected line: CallLine | undefined;
   protected keys: CallKeys | undefined;
-  protected relay: { id: Buffer; key: Slot<"mac"> } | undefined;
+  protected relayKey: Slot<"mac"> | undefined;
   /** The time by which something has to have happened, and what the call ends with if it has not. */
   protected deadline: { atMs: number; passed: () => void } | undefined;
   #over = false;
@@ -247,14 +247,13 @@ export abstract class Call {
 
   /** Keys are agreed and proven; the firmware starts the voice. */
   protected agreed(keys: CallKeys, sas: readonly number[]): void {
-    const { relay } = this;
-    if (!relay) throw new ProtocolError("out-of-order", "call: keys are agreed but no relay id came");
-    this.around.tell({ event: "agreed", callId: this.id, peer: this.peer.uid, own: this.own, sas, keys, relay });
+    this.around.tell({ event: "agreed", callId: this.id, peer: this.peer.uid, own: this.own, sas, keys });
   }
 
   protected keepHop(hop: Hop): void {
     if (!this.line) return;
-    this.relay = { id: Buffer.from(hop.relayId), key: this.line.relayKey(hop.relayId) };
+    this.relayKey = this.line.relayKey(hop.relayId);
+    this.around.tell({ event: "relay", callId: this.id, id: Buffer.from(hop.relayId), key: this.relayKey });
   }
 
   /** Voice stops and its keys go; the confirm keys stay for the farewell. */
@@ -274,7 +273,7 @@ export abstract class Call {
       wipeCallKeys(this.around.vault, this.keys);
       this.keys = undefined;
     }
-    this.around.vault.wipe(this.relay?.key);
+    this.around.vault.wipe(this.relayKey);
     this.wipeSetUp();
     this.around.tell({
       event: "ended",

@@ -42,6 +42,8 @@ export type PhoneEvent =
   | { event: "dialling"; callId: string; peer: Uid }
   | { event: "rings"; callId: string; peer: Uid }
   | { event: "incoming"; callId: string; peer: Uid }
+  /** The relay id came with its key: the way can be opened while it rings. The key is the listener's until `ended`. */
+  | { event: "relay"; callId: string; id: Buffer; key: Slot<"mac"> }
   /** Keys are agreed and proven: voice may be sent. The caller is in the call once the first packet opens. */
   | {
       event: "agreed";
@@ -50,7 +52,6 @@ export type PhoneEvent =
       own: Party;
       sas: readonly number[];
       keys: CallKeys;
-      relay: { id: Buffer; key: Slot<"mac"> };
     }
   /** Stop voice now; its keys are wiped when this returns. */
   | { event: "release"; callId: string }

@@ -17,7 +17,7 @@ describe("Health port", () => {
   let missing: string[];
   let health: Health;
   before(async () => {
-    health = await openHealth({ port: 0, metrics, missing: () => missing });
+    health = await openHealth({ port: 0, metrics, missing: () => missing, state: () => ({ epoch: 7 }) });
   });
   beforeEach(() => {
     missing = [];
@@ -90,6 +90,11 @@ describe("Health port", () => {
   });
 
   it("says so when its port is taken", async () => {
-    await assert.rejects(openHealth({ port: health.port, metrics, missing: () => [] }), { code: "EADDRINUSE" });
+    await assert.rejects(openHealth({ port: health.port, metrics, missing: () => [], state: () => ({}) }), { code: "EADDRINUSE" });
+  });
+
+  it("tells epoch and roots as JSON, and nothing that is not public", async () => {
+    const response = await fetch(`http://127.0.0.1:${health.port}/state`);
+    assert.deepEqual(await response.json(), { epoch: 7 });
   });
 });

@@ -71,7 +71,7 @@ describe("Evidence against a server", () => {
   });
 
   it("is none when an honest server could have signed both", async () => {
-    const { server, honest } = await twoFaces();
+    const { server, honest, lying } = await twoFaces();
     const again = await server.signAgain();
     const none: [SignedHead, SignedHead, Buffer?][] = [
       [honest[5]!, honest[5]!],
@@ -82,6 +82,7 @@ describe("Evidence against a server", () => {
       [honest[2]!, honest[5]!], // no path: nothing is shown
       [honest[2]!, honest[5]!, server.path(2).subarray(32)],
       [honest[5]!, honest[5]!, server.path(2)],
+      [honest[3]!, lying[3]!, server.path(2)], // one epoch has no path
     ];
     for (const [a, b, path] of none) {
       assert.throws(() => verifyEvidence(encodeEvidence(serverKey(), [a, b], path)), withCode("no-evidence"));

@@ -65,6 +65,12 @@ function evidenceOf(act: () => unknown): Buffer {
   assert.fail("nothing was refused");
 }
 
+/** A handset switched off at this epoch and on again: only the head is on its disk. */
+function restarted(server: ServerEnd, n: number, epoch: number): Follower {
+  const { bytes, signature } = server.heads[epoch]!;
+  return follower(n, readSignedHead(Buffer.from(bytes), Buffer.from(signature), serverKey()));
+}
+
 describe("Handset's phonebook: connect", () => {
   before(makeKeys);
 
@@ -117,6 +123,14 @@ describe("Handset's phonebook: connect", () => {
     refuses(handset, "out-of-order", () => handset.complete(server.step6()));
     handset.offer(server.step2());
     assert.throws(() => handset.complete(server.step6().subarray(1)));
+    refuses(handset, "out-of-order", () => handset.complete(server.step6()));
+  });
+
+  it("forgets a good offer when a bad one follows", async () => {
+    const server = await threeAboard();
+    const handset = follower(1);
+    handset.offer(server.step2());
+    refuses(handset, "malformed", () => handset.offer(server.step2().subarray(1)));
     refuses(handset, "out-of-order", () => handset.complete(server.step6()));
   });
 
@@ -527,12 +541,6 @@ describe("Handset's phonebook: deltas", () => {
 describe("Handset's phonebook: the chain", () => {
   before(makeKeys);
 
-  /** A handset switched off at this epoch and on again: only the head is on its disk. */
-  function restarted(server: ServerEnd, n: number, epoch: number): Follower {
-    const { bytes, signature } = server.heads[epoch]!;
-    return follower(n, readSignedHead(Buffer.from(bytes), Buffer.from(signature), serverKey()));
-  }
-
   it("goes on over a restart: the same epoch, the next one, a later one", async () => {
     const server = await threeAboard();
     for (const n of [4, 5, 6]) await server.change(join(n));
@@ -735,6 +743,45 @@ describe("Handset's phonebook: two handsets compare in a call", () => {
     const verdict = b.judgePeerHead(connected(server, 1).head!);
     assert.ok(typeof verdict === "object");
     assert.equal(verifyEvidence(verdict.evidence).verdict, "two-heads");
+  });
+
+  it("the head that lay on the disk convicts as well, long after it was the last one", async () => {
+    const server = await threeAboard();
+    const liar = server.fork();
+    for (const n of [4, 5, 6]) await server.change(join(n));
+    await liar.change(join(5));
+    const handset = restarted(server, 1, 3);
+    handset.offer(server.step2(3));
+    handset.complete(server.step6());
+    const verdict = handset.judgePeerHead(liar.head);
+    assert.ok(typeof verdict === "object");
+    assert.equal(verifyEvidence(verdict.evidence).verdict, "two-heads");
+  });
+
+  it("a head that fits between two that were heard convicts when either neighbour parts from it", async () => {
+    const server = await threeAboard();
+    const liar = server.fork();
+    for (const n of [4, 5, 6, 7, 8]) await server.change(join(n));
+    for (const n of [8, 7, 6, 5, 4]) await liar.change(join(n));
+    const handset = restarted(server, 1, 4); // has heard of epochs 4 and 7 when the calls come
+    handset.offer(server.step2(4));
+    handset.complete(server.step6());
+    for (const epoch of [3, 5]) {
+      const verdict = handset.judgePeerHead(liar.heads[epoch]!);
+      assert.ok(typeof verdict === "object", `epoch ${epoch}`);
+      const { verdict: shown, heads } = verifyEvidence(verdict.evidence);
+      assert.equal(shown, "broken-chain");
+      assert.ok(heads.some(({ hash }) => hash.equals(server.heads[4]!.hash)));
+    }
+  });
+
+  it("a path that links does not help when prev names another head", async () => {
+    const server = await threeAboard();
+    const newer = await server.changeAnd({ prev: Buffer.alloc(32, 1) }, join(4));
+    const handset = connected(server, 1);
+    const verdict = handset.checkPath(server.heads[2]!, newer, server.path(2));
+    assert.ok(typeof verdict === "object");
+    assert.equal(verifyEvidence(verdict.evidence).verdict, "broken-chain");
   });
 
   it("neighbouring epochs need no path: prev tells", async () => {

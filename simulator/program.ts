@@ -1,0 +1,114 @@
+/** A real process of the telephone, driven as a person or a script would: lines in, JSON lines out. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { EventEmitter, once } from "node:events";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+/** One line of output; what it holds depends on the program. */
+export type Line = Record<string, unknown>;
+
+/** A program that ended, or did not say in time what was waited for. */
+export class ProgramError extends Error {
+  override readonly name = "ProgramError";
+}
+
+const STOP_MS = 8_000;
+const MOST_ERROR_LINES = 20;
+
+export class Program {
+  readonly what: string;
+  readonly #child: ChildProcess;
+  readonly #lines: Line[] = [];
+  readonly #said = new EventEmitter();
+  readonly #complaints: string[] = [];
+  #exited = false;
+  /** Lines before this one have been waited for. */
+  #read = 0;
+
+  /** @param script relative to the repository's root */
+  constructor(what: string, script: string, flags: readonly string[]) {
+    this.what = what;
+    const path = fileURLToPath(new URL(`../${script}`, import.meta.url));
+    this.#child = spawn(process.execPath, ["--disable-sigusr1", path, ...flags], { stdio: ["pipe", "pipe", "pipe"] });
+    createInterface({ input: this.#child.stdout! }).on("line", (text) => this.#take(text));
+    createInterface({ input: this.#child.stderr! }).on("line", (text) => {
+      this.#complaints.push(text);
+      if (this.#complaints.length > MOST_ERROR_LINES) this.#complaints.shift();
+      this.#said.emit("line");
+    });
+    this.#child.stdin!.on("error", () => {});
+    this.#child.on("exit", () => {
+      this.#exited = true;
+      this.#said.emit("line");
+    });
+  }
+
+  /** Everything said so far, oldest first. */
+  get lines(): readonly Line[] {
+    return this.#lines;
+  }
+
+  send(text: string): void {
+    this.#child.stdin!.write(`${text}\n`);
+  }
+
+  /** The next line that fits, behind the last one waited for. @throws {ProgramError} */
+  async next(what: string, fits: (line: Line) => boolean, withinMs = 15_000): Promise<Line> {
+    const untilMs = performance.now() + withinMs;
+    for (;;) {
+      for (let at = this.#read; at < this.#lines.length; at++) {
+        const line = this.#lines[at]!;
+        if (!fits(line)) continue;
+        this.#read = at + 1;
+        return line;
+      }
+      await this.#more(what, untilMs);
+    }
+  }
+
+  /** The first line of standard error that fits. @throws {ProgramError} */
+  async complaint(what: string, form: RegExp, withinMs = 30_000): Promise<RegExpExecArray> {
+    const untilMs = performance.now() + withinMs;
+    for (;;) {
+      for (const text of this.#complaints) {
+        const found = form.exec(text);
+        if (found) return found;
+      }
+      await this.#more(what, untilMs);
+    }
+  }
+
+  /** Lets the program end by itself, then makes it. Only this process is touched. */
+  async end(ask: () => void): Promise<void> {
+    if (this.#exited) return;
+    const exited = once(this.#child, "exit");
+    ask();
+    const timer = setTimeout(() => this.#child.kill("SIGKILL"), STOP_MS);
+    await exited;
+    clearTimeout(timer);
+  }
+
+  terminate(): void {
+    this.#child.kill("SIGTERM");
+  }
+
+  #take(text: string): void {
+    try {
+      this.#lines.push(JSON.parse(text) as Line);
+    } catch {
+      return; // not a line for programs
+    }
+    this.#said.emit("line");
+  }
+
+  async #more(what: string, untilMs: number): Promise<void> {
+    const leftMs = untilMs - performance.now();
+    if (this.#exited || leftMs <= 0) {
+      const why = this.#exited ? "it has ended" : "time is over";
+      throw new ProgramError(`${this.what}: waited for ${what}, ${why}\n${this.#complaints.join("\n")}`);
+    }
+    const timer = setTimeout(() => this.#said.emit("line"), leftMs);
+    await once(this.#said, "line");
+    clearTimeout(timer);
+  }
+}

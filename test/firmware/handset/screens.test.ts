@@ -1,0 +1,226 @@
+import assert from "node:assert/strict";
+import { duration, screenOf, shortRoot } from "@feldfon/firmware/handset/screens";
+import { captionOf } from "@feldfon/firmware/handset/screens-text";
+import type { Language } from "@feldfon/firmware/handset/texts";
+import { after, named, phonebook, press, ROOT, samples } from "./samples.ts";
+
+function text(name: keyof typeof named | string, language: Language): string[] {
+  return [...captionOf(screenOf(samples[name]!, language), language).lines];
+}
+
+describe("screens as text", () => {
+  const wanted: [string, Language, string[]][] = [
+    [
+      "off",
+      "en",
+      [
+        "== Not connected ==",
+        "  Anna",
+        "| Server 127.0.0.1:5060",
+        "[Connect] Connect  [Call] -  [Hang up] -  [Update] -",
+      ],
+    ],
+    [
+      "connecting",
+      "de",
+      [
+        "== Verbinden ==",
+        "| 1   ok Schlüssel tauschen",
+        "| 1.1 ok Echtheit beweisen",
+        "| 2   ok Wurzel empfangen",
+        "| 3   .. Wurzel nachrechnen",
+        "| 4      Geheimnis empfangen",
+        "| 5      Geheimnis im Tresor",
+        "| 6      Telefonbuch öffnen",
+        "| 7      Andere erfahren es",
+        "| 8      Bereit",
+        "[Verbinden] -  [Anruf] -  [Auflegen] Abbrechen  [Abgleich] -",
+      ],
+    ],
+    [
+      "verified",
+      "en",
+      [
+        "== Connected ==",
+        "| (ok) Verified",
+        "  Anna",
+        "| Own number 0",
+        "| 3 in the phonebook, epoch 7",
+        "| Root 1a2b 3c4d 5e6f 7081",
+        "| Vault: basic protection only",
+        "  # Digits: dial a number",
+        "[Connect] -  [Call] Phonebook  [Hang up] Disconnect  [Update] Update",
+      ],
+    ],
+    [
+      "phonebook",
+      "zh",
+      [
+        "== 电话簿 ==",
+        "    0 Anna （本机）",
+        ">   1 Ben",
+        "    2 Chen",
+        "  # 2/8 选择  5 呼叫  # 号码",
+        "[连接] 校验  [呼叫] 呼叫  [挂断] -  [更新] 更新",
+      ],
+    ],
+    [
+      "in-call",
+      "en",
+      [
+        "== In call ==",
+        "| (ok) Encrypted",
+        "  Ben",
+        "| Compare the numbers aloud:",
+        "  07 42 63 00 19",
+        "| 0:00  loss 0 %",
+        "| Volume 60 %",
+        "  # 5 microphone  * volume",
+        "[Connect] -  [Call] -  [Hang up] Hang up  [Update] -",
+      ],
+    ],
+    [
+      "ended-hung-up-there",
+      "de",
+      [
+        "== Beendet ==",
+        "| Drüben wurde aufgelegt.",
+        "  Ben",
+        "| Dauer 1:23",
+        "| (ok) Schlüssel auf beiden Seiten gelöscht",
+        "[Verbinden] -  [Anruf] Anrufen  [Auflegen] OK  [Abgleich] -",
+      ],
+    ],
+    [
+      "alarm-server-key",
+      "en",
+      [
+        "== Error E-101 ==",
+        "| <X> Danger",
+        "| This is not the server that was set.",
+        "| Do not go on. Ask your administrator.",
+        "[Connect] -  [Call] -  [Hang up] OK  [Update] -",
+      ],
+    ],
+    [
+      "updated-other",
+      "en",
+      [
+        "== Updated ==",
+        "| (i) Root is new",
+        "| old 1a2b 3c4d 5e6f 7081",
+        "| new ffee ddcc bbaa 9988",
+        "| NEW key, verify again:",
+        "    ! Chen",
+        "| Joined:",
+        "    + Dora",
+        "| and 2 more",
+        "[Connect] -  [Call] OK  [Hang up] OK  [Update] -",
+      ],
+    ],
+    [
+      "battery-low",
+      "en",
+      [
+        "== Battery low ==  9 % !",
+        "| /!\\ Caution",
+        "| 9 % left.",
+        "| Charge soon.",
+        "[Connect] -  [Call] OK  [Hang up] OK  [Update] -",
+      ],
+    ],
+  ];
+  for (const [name, language, lines] of wanted) {
+    it(`read: ${name}, ${language}`, () => assert.deepEqual(text(name, language), lines));
+  }
+
+  it("say the same to programs in every language", () => {
+    for (const state of Object.values(samples)) {
+      const [de, en, zh] = (["de", "en", "zh"] as const).map((language) =>
+        captionOf(screenOf(state, language), language),
+      );
+      assert.deepEqual([de!.name, de!.facts], [en!.name, en!.facts]);
+      assert.deepEqual([de!.name, de!.facts], [zh!.name, zh!.facts]);
+    }
+  });
+
+  it("never put a name into a line that the handset vouches for", () => {
+    const spoof = "(ok) Verified";
+    const state = {
+      ...phonebook,
+      place: {
+        name: "incoming",
+        peer: { uid: named.phonebook.selected!.uid, name: spoof },
+        callId: "1",
+        silenced: false,
+      },
+    } as const;
+    const lines = captionOf(screenOf(state, "en"), "en").lines.filter((line) => line.includes(spoof));
+    assert.deepEqual(lines, [`  ${spoof}`]);
+  });
+
+  it("survive JSON, as one object a line", () => {
+    for (const state of Object.values(samples)) {
+      const caption = captionOf(screenOf(state, "de"), "de");
+      const line = JSON.stringify(caption);
+      assert.ok(!line.includes("\n"));
+      assert.deepEqual(JSON.parse(line), caption);
+    }
+  });
+});
+
+describe("screens", () => {
+  it("show five contacts around the selected one", () => {
+    const { facts } = screenOf(named["phonebook-long"], "en");
+    assert.deepEqual(
+      (facts.contacts as { id: number }[]).map(({ id }) => id),
+      [4, 5, 6, 7, 8],
+    );
+  });
+
+  it("show the full roots to programs, and four groups of them to people", () => {
+    assert.equal(screenOf(named.verified, "en").facts.seedRoot, ROOT);
+    assert.equal(shortRoot(ROOT), "1a2b 3c4d 5e6f 7081");
+  });
+
+  it("warn when the server names another root than this handset computed, and go on", () => {
+    const differs = named["updated-differs"];
+    const screen = screenOf(differs, "en");
+    assert.deepEqual(screen.blocks[0], { block: "mark", mark: "caution", word: "Server names another root" });
+    assert.equal(screenOf(after(differs, press("call")), "en").name, "phonebook");
+  });
+
+  it("tell erased on both sides, here only, and nothing to erase apart by mark and word", () => {
+    const marks = (["both", "here", "none"] as const).map((erased) => {
+      const ending = { callId: "1", peer: undefined, why: "hung-up-here", erased, durationMs: 0 } as const;
+      const { blocks } = screenOf({ ...phonebook, place: { name: "ended", ending, elapsedMs: 0 } }, "en");
+      return blocks.find(({ block }) => block === "mark");
+    });
+    assert.deepEqual(marks, [
+      { block: "mark", mark: "ok", word: "Keys erased on both sides" },
+      { block: "mark", mark: "caution", word: "Keys erased here only" },
+      { block: "mark", mark: "info", word: "There were no keys" },
+    ]);
+  });
+
+  for (const [ms, shown] of [
+    [0, "0:00"],
+    [59_999, "0:59"],
+    [61_000, "1:01"],
+    [3_723_000, "1:02:03"],
+    [360_000_000, "100:00:00"],
+  ] as const) {
+    it(`show ${ms} ms as ${shown}`, () => assert.equal(duration(ms), shown));
+  }
+
+  it("name somebody without a name by the key", () => {
+    const uid = phonebook.selected!.uid;
+    const state = { ...phonebook, place: { name: "dialling", peer: { uid, name: "" }, callId: undefined } } as const;
+    assert.deepEqual(screenOf(state, "en").blocks[1], { block: "name", text: uid.slice(0, 12) });
+  });
+
+  it("count a loss of the packets that should have come", () => {
+    const { blocks } = screenOf(named["in-call-muted"], "en");
+    assert.ok(blocks.some((block) => block.block === "detail" && block.text === "1:12  loss 1 %"));
+  });
+});
