@@ -33,18 +33,19 @@ const server = createServer({ noDelay: true }, (socket) => {
 
 function pass(from: End, clear: Buffer): void {
   const to = lines[clear[1]!]!;
-  if (STEPS[clear[0]!] !== "invite") return to.line.send(clear);
-  const secret = randomBytes(48);
-  const trying = Buffer.alloc(stepBytes.trying);
-  const offered = Buffer.alloc(stepBytes.offered);
-  clear.copy(offered);
-  offered[0] = STEPS.indexOf("offered");
-  trying[0] = STEPS.indexOf("trying");
-  wrapFor(from.key, secret).copy(trying, trying.length - WRAP_BYTES);
-  wrapFor(to.key, secret).copy(offered, offered.length - WRAP_BYTES);
-  secret.fill(0);
-  from.line.send(trying);
-  to.line.send(offered);
+  const step = STEPS[clear[0]!]!;
+  const passed = Buffer.alloc(stepBytes[step].out);
+  clear.copy(passed);
+  if (step === "invite") {
+    const secret = randomBytes(48);
+    const trying = Buffer.alloc(stepBytes.trying.out);
+    trying[0] = STEPS.indexOf("trying");
+    wrapFor(from.key, secret).copy(trying, trying.length - WRAP_BYTES);
+    wrapFor(to.key, secret).copy(passed, passed.length - WRAP_BYTES);
+    secret.fill(0);
+    from.line.send(trying);
+  }
+  to.line.send(passed);
 }
 
 function wrapFor(key: KeyObject, secret: Buffer): Buffer {

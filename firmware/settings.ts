@@ -128,11 +128,20 @@ export class KeptFile {
 export const MAX_SERVER_CHARACTERS = 253;
 const MAX_CODE_CHARACTERS = 64;
 
-/** A name or an address, without port, scheme and path (RFC 1123 §2.1; IPv6 in its text form). */
-const hostForm = /^(?:[0-9A-Za-z](?:[0-9A-Za-z.-]*[0-9A-Za-z])?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[0-9A-Za-z]+)?)$/;
+/** RFC 1123 §2.1 */
+const hostNameForm = /^[0-9A-Za-z](?:[0-9A-Za-z.-]*[0-9A-Za-z])?$/;
+
+const ipv6Form = v.pipe(v.string(), v.ipv6());
+/** RFC 4007 §11: which interface a link-local address is meant on. */
+const zoneForm = /%[0-9A-Za-z]+$/;
+
+/** A name or an address, without scheme, port and path. */
+function isHost(text: string): boolean {
+  return hostNameForm.test(text) || v.is(ipv6Form, text.replace(zoneForm, ""));
+}
 
 const settingsForm = v.strictObject({
-  server: v.pipe(v.string(), v.maxLength(MAX_SERVER_CHARACTERS), v.regex(hostForm, "not a host name or address")),
+  server: v.pipe(v.string(), v.maxLength(MAX_SERVER_CHARACTERS), v.check(isHost, "not a host name or address")),
   port: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65_535)),
   serverKey: v.optional(v.pipe(v.string(), parsed(parseUid))),
   name: v.pipe(v.string(), parsed(parseName)),
@@ -170,8 +179,9 @@ export function parseSettings(values: unknown): Settings {
 
 /** valibot's own messages repeat what came; an enrolment code must not get into a log. */
 function sentenceOf(issue: v.BaseIssue<unknown>): string {
-  if (issue.type === "raw_transform" || issue.type === "regex") return issue.message;
-  return issue.expected ? `expected ${issue.expected}` : "not expected here";
+  if (issue.type === "raw_transform" || issue.type === "check") return issue.message;
+  if (issue.expected === null) return "not expected here";
+  return issue.received === "undefined" ? "missing" : `expected ${issue.expected}`;
 }
 
 export function firstSettings(random: (below: number) => number = randomInt): Settings {

@@ -39,7 +39,7 @@ export class Metrics {
   readonly faults = this.#counter("faults_total", "Failures of store and vault by code", ["code"]);
 
   constructor() {
-    collectDefaultMetrics({ register: this.#collection });
+    collectDefaultMetrics({ register: this.#collection, eventLoopMonitoringPrecision: 100 });
     this.#gauge("lines", "Lines by state", "state", (now) => ({
       "half-open": now.halfOpenLines,
       proven: now.provenLines,

@@ -462,7 +462,7 @@ function heard(state: State, event: LineEvent): Step {
       return [{ ...withoutLine(state), line: { at: "connecting", resuming: event.resuming, steps: [] } }];
 
     case "step": {
-      // Steps belong to a line that is being made; whatever else the line is, it is no longer.
+      // A late step of a line that is lost or left says nothing any more.
       if (line.at !== "connecting") return [state];
       return [{ ...state, line: { ...line, steps: [...line.steps, { step: event.step, ms: event.ms }] } }];
     }

@@ -137,8 +137,8 @@ export class Runner {
   #show(): void {
     const screen = screenOf(this.#state, this.#language);
     if (this.#shown && JSON.stringify(screen) === JSON.stringify(this.#shown)) return;
+    this.#board.captions?.show(captionOf(screen, this.#language, this.#shown));
     this.#shown = screen;
-    this.#board.captions?.show(captionOf(screen, this.#language));
     if (this.#displayFails) return;
     const { display } = this.#board;
     const picture = drawScreen(screen, display.width, display.height);

@@ -2,7 +2,7 @@
 
 import { BUTTONS } from "@feldfon/hw/buttons/port";
 import type { Caption } from "@feldfon/hw/display/port";
-import type { Block, Mark, Screen } from "./screens.ts";
+import { type Block, type Mark, onlyRuns, type Screen } from "./screens.ts";
 import { type Language, TEXTS } from "./texts.ts";
 
 const MARKS: Readonly<Record<Mark, string>> = { ok: "(ok)", info: "(i)", caution: "/!\\", alarm: "<X>" };
@@ -13,9 +13,12 @@ const STEPS = { done: "ok", now: "..", open: "  " } as const;
  *     | (ok) Encrypted                          | = the handset's own words
  *       Ben                                     names never have it
  *       07 42 63 00 19
+ *     [0-9*#] 5 microphone  * volume
  *     [Connect] -  [Call] -  [Hang up] Hang up  [Update] -
+ *
+ * @param before the screen it follows
  */
-export function captionOf(screen: Screen, language: Language): Caption {
+export function captionOf(screen: Screen, language: Language, before?: Screen): Caption {
   const { keys } = TEXTS[language];
   const battery = screen.battery === "" ? "" : `  ${screen.battery}${screen.batteryLow ? " !" : ""}`;
   return {
@@ -23,10 +26,11 @@ export function captionOf(screen: Screen, language: Language): Caption {
     lines: [
       `== ${screen.title} ==${battery}`,
       ...screen.blocks.flatMap(linesOf),
-      ...(screen.pad === "" ? [] : [`  # ${screen.pad}`]),
+      ...(screen.pad === "" ? [] : [`[0-9*#] ${screen.pad}`]),
       BUTTONS.map((button) => `[${keys[button]}] ${screen.keys[button] || "-"}`).join("  "),
     ],
     facts: screen.facts,
+    ticking: before !== undefined && onlyRuns(before, screen),
   };
 }
 

@@ -33,8 +33,9 @@ export type Block =
   /** Colour, shape and word. */
   | { readonly block: "mark"; readonly mark: Mark; readonly word: string }
   /** The handset vouches for this text; on the screen it carries the bar at the left. */
-  | { readonly block: "says"; readonly text: string }
-  | { readonly block: "detail"; readonly text: string }
+  | { readonly block: "says"; readonly text: string; readonly runs?: true }
+  /** `runs`: a clock or a count that changes by itself, no news to somebody who reads along. */
+  | { readonly block: "detail"; readonly text: string; readonly runs?: true }
   /** What others chose: a name. It never carries the bar. */
   | { readonly block: "name"; readonly text: string }
   | { readonly block: "digits"; readonly text: string }
@@ -65,6 +66,13 @@ const LIST_ROWS = 5;
 /** Lines that changes may take beside a mark, and beside a mark and two roots. */
 const CHANGE_LINES = 7;
 const CHANGE_LINES_UPDATE = 5;
+
+/** Whether one screen follows another by running numbers alone. */
+export function onlyRuns(before: Screen, after: Screen): boolean {
+  const still = ({ facts: _facts, blocks, ...rest }: Screen) =>
+    JSON.stringify({ ...rest, blocks: blocks.filter((block) => !("runs" in block)) });
+  return still(before) === still(after);
+}
 
 export function screenOf(state: State, language: Language): Screen {
   const texts = TEXTS[language];
@@ -159,13 +167,16 @@ function front(state: State, line: Line, texts: Texts): Content {
       return {
         name: "connecting",
         title: line.resuming ? texts.connecting.again : texts.connecting.title,
-        blocks: [{ block: "progress", rows: progress(texts.steps, line.steps.length) }],
+        // A resume goes through none of the eight steps: the line keeps the keys they made.
+        blocks: line.resuming
+          ? [says(texts.connecting.resuming)]
+          : [{ block: "progress", rows: progress(texts.steps, line.steps.length) }],
         facts: { resuming: line.resuming, steps: line.steps },
       };
     case "up":
       return verified(state, line.resumed, texts);
     case "lost": {
-      const retry = says(fill(texts.lost.retry, { n: Math.ceil(line.retryInMs / 1000) }));
+      const retry = running(says(fill(texts.lost.retry, { n: Math.ceil(line.retryInMs / 1000) })));
       return fault("lost", texts.lost.title, "caution", line.code, texts, [retry]);
     }
     case "refused": {
@@ -300,7 +311,7 @@ function inCall(state: State, place: Extract<State["place"], { name: "in-call" }
       name(peer),
       detail(prompt),
       digits(sas.map((number) => String(number).padStart(2, "0")).join(" ")),
-      detail(fill(words.status, { time: duration(elapsedMs), lost })),
+      running(detail(fill(words.status, { time: duration(elapsedMs), lost }))),
       state.muted ? mark("caution", words.muted) : detail(fill(words.volume, { n: state.volumePercent })),
     ],
     pad: words.pad,
@@ -439,12 +450,18 @@ function mark(shape: Mark, word: string): Block {
   return { block: "mark", mark: shape, word };
 }
 
-function says(text: string): Block {
+type Words = Extract<Block, { block: "says" | "detail" }>;
+
+function says(text: string): Words {
   return { block: "says", text };
 }
 
-function detail(text: string): Block {
+function detail(text: string): Words {
   return { block: "detail", text };
+}
+
+function running(words: Words): Words {
+  return { ...words, runs: true };
 }
 
 /** Somebody who left the phonebook in the meantime is still told apart by the key. */

@@ -149,7 +149,7 @@ export const de: Texts = {
   code: "Code: {code}",
 
   off: { title: "Getrennt", text: "Server {server}", blocked: "Gesperrt: Server ist nicht vertrauenswürdig." },
-  connecting: { title: "Verbinden", again: "Neu verbinden" },
+  connecting: { title: "Verbinden", again: "Neu verbinden", resuming: "Die Leitung wird fortgesetzt." },
   leaving: { title: "Trennen", text: "Abmeldung läuft." },
   lost: { title: "Leitung weg", retry: "Neuer Versuch in {n} s" },
   refused: { title: "Keine Leitung" },
@@ -197,7 +197,7 @@ export const de: Texts = {
     distrust: "Dem Server ist nicht zu trauen!",
     pad: "5 Mikrofon  * Lautstärke",
   },
-  hangingUp: { title: "Auflegen", text: "Schlüssel werden gelöscht:" },
+  hangingUp: { title: "Auflegen", text: "Wird beendet:" },
   ended: { lasted: "Dauer {time}" },
   updating: { title: "Abgleich" },
   updated: {

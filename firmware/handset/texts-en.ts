@@ -143,7 +143,7 @@ export const en: Texts = {
   code: "Code: {code}",
 
   off: { title: "Not connected", text: "Server {server}", blocked: "Locked: the server cannot be trusted." },
-  connecting: { title: "Connecting", again: "Reconnecting" },
+  connecting: { title: "Connecting", again: "Reconnecting", resuming: "The line is taken up again." },
   leaving: { title: "Leaving", text: "Taking leave." },
   lost: { title: "Line lost", retry: "Next try in {n} s" },
   refused: { title: "No line" },
@@ -191,7 +191,7 @@ export const en: Texts = {
     distrust: "Do not trust the server!",
     pad: "5 microphone  * volume",
   },
-  hangingUp: { title: "Hanging up", text: "Erasing the keys with:" },
+  hangingUp: { title: "Hanging up", text: "Ending the call with:" },
   ended: { lasted: "Lasted {time}" },
   updating: { title: "Update" },
   updated: {

@@ -96,7 +96,7 @@ export const zh: Texts = {
   code: "代码：{code}",
 
   off: { title: "未连接", text: "服务器 {server}", blocked: "已锁定：服务器不可信。" },
-  connecting: { title: "正在连接", again: "正在重连" },
+  connecting: { title: "正在连接", again: "正在重连", resuming: "正在恢复原线路。" },
   leaving: { title: "正在断开", text: "正在注销。" },
   lost: { title: "线路中断", retry: "{n} 秒后重试" },
   refused: { title: "没有线路" },
@@ -140,7 +140,7 @@ export const zh: Texts = {
     distrust: "服务器不可信！",
     pad: "5 麦克风  * 音量",
   },
-  hangingUp: { title: "挂断", text: "正在删除密钥：" },
+  hangingUp: { title: "挂断", text: "正在结束：" },
   ended: { lasted: "时长 {time}" },
   updating: { title: "更新" },
   updated: {

@@ -40,7 +40,7 @@ export interface Texts {
   readonly code: string;
 
   readonly off: { readonly title: string; readonly text: string; readonly blocked: string };
-  readonly connecting: { readonly title: string; readonly again: string };
+  readonly connecting: { readonly title: string; readonly again: string; readonly resuming: string };
   readonly leaving: { readonly title: string; readonly text: string };
   readonly lost: { readonly title: string; readonly retry: string };
   readonly refused: { readonly title: string };

@@ -5,8 +5,8 @@
  *     press connect|call|hang-up|update      say FILE.wav        picture FILE.png
  *     key 5, key 42 (each digit), key *      record FILE.wav     help, quit
  *
- * With `json` every line out is one object: `{"type":"screen","name","facts","lines"}`, `{"type":"light","colour",
- * "rhythm"}`, `{"type":"hint","text"}`.
+ * With `json` every line out is one object: `{"type":"screen","name","facts","lines","ticking"}`, `{"type":"light",
+ * "colour","rhythm"}`, `{"type":"hint","text"}`. Without it a clock that runs on is not printed again every second.
  */
 import { fstatSync, writeFileSync } from "node:fs";
 import { createInterface, type Interface } from "node:readline";
@@ -161,8 +161,9 @@ class TerminalBoard implements Board {
   }
 
   #show(caption: Caption): void {
-    const text = `${caption.lines.map(printable).join("\n")}\n`;
-    this.#print(this.#json ? JSON.stringify({ type: "screen", ...caption }) : text);
+    if (this.#json) this.#print(JSON.stringify({ type: "screen", ...caption }));
+    // A screen a second for a running clock would bury whoever types.
+    else if (!caption.ticking) this.#print(`${caption.lines.map(printable).join("\n")}\n`);
   }
 
   #hint(text: string): void {

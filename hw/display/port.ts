@@ -37,6 +37,8 @@ export interface Caption {
   lines: readonly string[];
   /** What the screen states, for programs; public values only. */
   facts: Readonly<Record<string, unknown>>;
+  /** Only a clock or a count ran on since the caption before: no news to somebody who reads along. */
+  ticking: boolean;
 }
 
 export interface Captions {

@@ -2,7 +2,7 @@
  * The vault on node:crypto: the whole port, but its secrets lie in the memory of the JavaScript process, so it says
  * `degraded`. What it promises and what it can't is in README.md.
  */
-import { createHmac, generateKeyPair, type KeyObject, randomBytes, timingSafeEqual, type webcrypto } from "node:crypto";
+import { generateKeyPair, type KeyObject, randomBytes, timingSafeEqual, type webcrypto } from "node:crypto";
 import { promisify } from "node:util";
 import { VaultError } from "@feldfon/protocol/errors";
 import type {
@@ -17,7 +17,7 @@ import type {
   VaultStatus,
 } from "@feldfon/protocol/vault";
 import { type Algorithm, generate, mlKemDecapsulate, mlKemEncapsulate, publicBytesOf, x25519 } from "./agreement.ts";
-import { gcmOpen, gcmSeal, hkdf, KEY_AND_IV_BYTES, KEY_BYTES, NONCE_BYTES } from "./gcm.ts";
+import { gcmOpen, gcmSeal, hkdf, hmac, KEY_AND_IV_BYTES, KEY_BYTES, NONCE_BYTES } from "./gcm.ts";
 import { eraseSlot, HandleTable, overwrite, ownCopy, type SlotContent } from "./handles.ts";
 import {
   checkedKey,
@@ -287,7 +287,7 @@ export class NodeVault implements Vault {
   // Message authentication
 
   mac(slot: Slot<"mac">, message: Uint8Array): Buffer {
-    return createHmac("sha256", this.#contentOf(slot, "mac").bytes).update(message).digest();
+    return hmac(this.#contentOf(slot, "mac").bytes, message);
   }
 
   macMatches(slot: Slot<"mac">, message: Uint8Array, tag: Uint8Array): boolean {

@@ -34,8 +34,23 @@ export function pssSign(privateKey: KeyObject, message: Uint8Array): Promise<Buf
 
 /** RSAES-OAEP, SHA-256. @param spki DER SubjectPublicKeyInfo @throws {VaultError} `bad-key` */
 export function oaepSeal(spki: Uint8Array, label: Uint8Array, clear: Uint8Array): Buffer {
-  const key = readKey(() => createPublicKey({ key: Buffer.from(spki), format: "der", type: "spki" }));
+  const key = publicKeyOf(spki);
   return publicEncrypt({ key, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: "sha256", oaepLabel: label }, clear);
+}
+
+/** Reading a key costs two thirds of using it, and whoever calls calls again. */
+const KEYS_KEPT = 1_024;
+/** By DER; the one used longest ago comes first. */
+const keysRead = new Map<string, KeyObject>();
+
+function publicKeyOf(spki: Uint8Array): KeyObject {
+  const bytes = Buffer.from(spki);
+  const der = bytes.toString("latin1");
+  const key = keysRead.get(der) ?? readKey(() => createPublicKey({ key: bytes, format: "der", type: "spki" }));
+  keysRead.delete(der);
+  keysRead.set(der, key);
+  if (keysRead.size > KEYS_KEPT) keysRead.delete(keysRead.keys().next().value!);
+  return key;
 }
 
 export function oaepKey(privateKey: KeyObject): webcrypto.CryptoKey {

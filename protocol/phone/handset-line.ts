@@ -224,10 +224,12 @@ export class HandsetLine extends Line implements CallLine {
     this.#delta.admit("s:delta");
     const ofUpdate = this.#update.place === "shown";
     if (ofUpdate) this.#update.admit("s:delta");
-    const outcome = follower.applyDelta(request.body);
+    // While the directory is shown anew a delta is not taken; the server goes on from the snapshot.
+    const outcome = this.#snapshot.place === "idle" ? follower.applyDelta(request.body) : undefined;
     this.#delta.admit("c:delta-kept");
     if (ofUpdate) this.#update.admit("c:delta-kept");
     this.answer(request, 200, { body: headHashOf(follower) });
+    if (!outcome) return;
     if ("gap" in outcome) return this.#askSnapshot();
     tell({ event: "directory", change: outcome });
     if (ofUpdate) this.#updated(outcome);

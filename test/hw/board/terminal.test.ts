@@ -151,21 +151,21 @@ describe("terminal board", () => {
 
   it("prints a screen as its lines and an empty one", async () => {
     const bench = await listening();
-    bench.board.captions!.show({ name: "off", lines: ["== Off ==", "| text"], facts: { a: 1 } });
+    bench.board.captions!.show({ name: "off", lines: ["== Off ==", "| text"], facts: { a: 1 }, ticking: false });
     assert.equal(bench.printed(), "== Off ==\n| text\n\n");
     bench.board.close();
   });
 
   it("never lets a name steer the terminal", async () => {
     const bench = await listening();
-    bench.board.captions!.show({ name: "off", lines: ["\u001b[2JBen\u0007\u009b"], facts: {} });
+    bench.board.captions!.show({ name: "off", lines: ["\u001b[2JBen\u0007\u009b"], facts: {}, ticking: false });
     assert.equal(bench.printed(), "\ufffd[2JBen\ufffd\ufffd\n\n");
     bench.board.close();
   });
 
   it("prints one object a line with json: screens, lights and hints", async () => {
     const bench = await listening({ json: true });
-    bench.board.captions!.show({ name: "in-call", lines: ["a\nb"], facts: { sas: [1, 2] } });
+    bench.board.captions!.show({ name: "in-call", lines: ["a\nb"], facts: { sas: [1, 2] }, ticking: true });
     bench.board.leds!.show({ colour: "blue", rhythm: "fast" });
     await bench.type("dance");
     const objects = bench
@@ -174,11 +174,18 @@ describe("terminal board", () => {
       .split("\n")
       .map((line) => JSON.parse(line));
     assert.deepEqual(objects.slice(0, 2), [
-      { type: "screen", name: "in-call", lines: ["a\nb"], facts: { sas: [1, 2] } },
+      { type: "screen", name: "in-call", lines: ["a\nb"], facts: { sas: [1, 2] }, ticking: true },
       { type: "light", colour: "blue", rhythm: "fast" },
     ]);
     assert.equal(objects[2].type, "hint");
     assert.equal(objects.length, 3);
+    bench.board.close();
+  });
+
+  it("does not print a screen again for a clock that runs on", async () => {
+    const bench = await listening();
+    bench.board.captions!.show({ name: "in-call", lines: ["0:01"], facts: {}, ticking: true });
+    assert.equal(bench.printed(), "");
     bench.board.close();
   });
 
@@ -205,7 +212,7 @@ describe("terminal board", () => {
   it("reads, presses and prints nothing after it was closed", async () => {
     const bench = await listening();
     bench.board.close();
-    bench.board.captions!.show({ name: "off", lines: ["x"], facts: {} });
+    bench.board.captions!.show({ name: "off", lines: ["x"], facts: {}, ticking: false });
     if (!bench.input.closed) await once(bench.input, "close");
     assert.deepEqual([bench.printed(), bench.pressed, bench.events], ["", [], []]);
   });
