@@ -8,7 +8,7 @@ import type { LineEvent } from "./handset/link.ts";
 import { begin } from "./handset/machine.ts";
 import { type LineLink, Runner } from "./handset/runner.ts";
 import type { FromLine, LineSetup } from "./line/setup.ts";
-import { LastHead, openSettings, pathsIn, SettingsError, saveSettings } from "./settings.ts";
+import { LastHead, openSettings, pathsIn, type Settings, SettingsError, saveSettings } from "./settings.ts";
 
 const EXIT_SETTINGS = 2;
 const EXIT_GROUND = 1;
@@ -34,7 +34,9 @@ async function main(): Promise<void> {
   }
   mkdirSync(flags.data, { recursive: true, mode: 0o700 });
   const paths = pathsIn(flags.data);
-  const settings = flags.apply(openSettings(paths.settings));
+  // What did not read is put aside and shown; the handset starts all the same.
+  const faults: string[] = [];
+  const settings = flags.apply(readSettings(paths.settings, faults));
   if (!settings.serverKey) {
     throw new SettingsError(
       "settings-bad",
@@ -44,6 +46,7 @@ async function main(): Promise<void> {
   saveSettings(paths.settings, settings);
 
   const lastHead = new LastHead(paths.lastHead);
+  const kept = readLastHead(lastHead, faults);
   const line = startLine(flags.json, {
     name: settings.name,
     server: settings.server,
@@ -53,7 +56,7 @@ async function main(): Promise<void> {
     key: paths.key,
     evidence: paths.evidence,
     trace: flags.trace,
-    lastHead: lastHead.read(),
+    lastHead: kept,
   });
   line.onKeep((bytes, signature) => lastHead.write(bytes, signature));
   await line.ready;
@@ -76,10 +79,34 @@ async function main(): Promise<void> {
       volumePercent: 100,
     }),
   });
+  for (const code of faults) runner.take({ event: "start-failed", code });
   for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
     process.once(signal, () => runner.take({ event: "quit" }));
   }
   await runner.done;
+}
+
+/** A broken settings file is kept aside: the first settings take its place, and the screen says so. */
+function readSettings(path: string, faults: string[]): Settings {
+  try {
+    return openSettings(path);
+  } catch (error) {
+    if (!(error instanceof SettingsError)) throw error;
+    faults.push(error.code);
+    process.stderr.write(`feldfon-handset: ${error.message}\n`);
+    return openSettings(path);
+  }
+}
+
+function readLastHead(lastHead: LastHead, faults: string[]): ReturnType<LastHead["read"]> {
+  try {
+    return lastHead.read();
+  } catch (error) {
+    if (!(error instanceof SettingsError)) throw error;
+    faults.push(error.code);
+    process.stderr.write(`feldfon-handset: ${error.message}\n`);
+    return undefined;
+  }
 }
 
 interface LineThread extends LineLink {

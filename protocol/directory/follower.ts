@@ -146,9 +146,13 @@ export class Follower {
   /**
    * Connect, step 6: names and flags, each row against its leaf of step 2. From here on the offered phonebook holds.
    *
-   * @throws {ProtocolError} `out-of-order` without an offer, `malformed`, `bad-row`, `name-bad`; the offer is spent then
+   * @throws {ProtocolError} `out-of-order` without an offer, `malformed`, `bad-row`; the offer is spent then
    */
   complete(step6: Uint8Array): Change {
+    return judgingRows(() => this.#complete(step6));
+  }
+
+  #complete(step6: Uint8Array): Change {
     const draft = this.#draft;
     this.#draft = undefined;
     if (!draft) throw new ProtocolError("out-of-order", "step 6 came without step 2");
@@ -172,10 +176,14 @@ export class Follower {
    * Connect 7, update 2: changes since the epoch held.
    *
    * @returns a gap when the changes start later than that; the caller asks for a snapshot
-   * @throws {ProtocolError} `malformed`, `unauthentic`, `epoch-back`, `two-heads`, `broken-chain`, `bad-row`, `name-bad`,
+   * @throws {ProtocolError} `malformed`, `unauthentic`, `epoch-back`, `two-heads`, `broken-chain`, `bad-row`,
    *     `wrong-root`, `not-in-list`; the phonebook is what it was
    */
   applyDelta(bytes: Uint8Array): Change | Gap {
+    return judgingRows(() => this.#applyDelta(bytes));
+  }
+
+  #applyDelta(bytes: Uint8Array): Change | Gap {
     const delta = decodeDelta(bytes);
     const signed = this.#believe(delta);
     const { epoch } = signed.head;
@@ -336,4 +344,14 @@ function difference(
     left.delete(name);
   }
   return { joined: [...joined.values()], left: [...left.values()], renamed, rekeyed };
+}
+
+/** A name the list may not hold is the list's fault; `name-bad` is the word for one's own name (join). */
+function judgingRows<Outcome>(judge: () => Outcome): Outcome {
+  try {
+    return judge();
+  } catch (cause) {
+    if (!(cause instanceof ProtocolError) || cause.code !== "name-bad") throw cause;
+    throw new ProtocolError("bad-row", "a list came with a name that breaks the rules", { cause });
+  }
 }
