@@ -12,12 +12,14 @@ export const USAGE = `feldfon-handset: an encrypted field telephone
   --name NAME              what others see, 2 to 32 characters
   --language de|en|zh      of the screen [de]
   --enrolment-code FILE    file with the code that new handsets need, where the server asks for one
+  --direct on|off          voice straight to a handset that allows it too, past the server; when on, whoever is in
+                           a call with this handset learns its network address [off]
   --data DIR               folder of this handset's key and settings [handset-data]
   --json                   one JSON object a line instead of text
   --trace FILE             one redacted message a line
   --help                   print this, and end
 
-Server, key, name and language are kept: the next start needs none of them.
+Server, key, name, language and direct are kept: the next start needs none of them.
 `;
 
 export interface Flags {
@@ -44,6 +46,7 @@ export function readFlags(argv: readonly string[]): Flags {
         name: text,
         language: text,
         "enrolment-code": text,
+        direct: text,
         data: text,
         trace: text,
         json: { type: "boolean" },
@@ -75,6 +78,7 @@ function changes(given: (flag: string) => string | undefined): Record<string, un
   if (serverKey !== undefined) changed.serverKey = pinned(serverKey);
   if (given("name") !== undefined) changed.name = given("name");
   if (given("language") !== undefined) changed.language = given("language");
+  if (given("direct") !== undefined) changed.direct = onOrOff("--direct", given("direct"));
   if (code !== undefined) changed.enrolmentCode = firstLine("--enrolment-code", code);
   return changed;
 }
@@ -96,6 +100,11 @@ function pinned(text: string): Uid {
     const why = error instanceof Error ? error.message : String(error);
     throw new SettingsError("settings-bad", `--server-key: neither 64 hex digits nor a public key file: ${why}`);
   }
+}
+
+function onOrOff(flag: string, text: string | undefined): boolean {
+  if (text !== "on" && text !== "off") throw new SettingsError("settings-bad", `${flag}: neither on nor off`);
+  return text === "on";
 }
 
 function firstLine(flag: string, file: string): string {

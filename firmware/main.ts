@@ -53,6 +53,7 @@ async function main(): Promise<void> {
     port: settings.port,
     serverUid: settings.serverKey,
     enrolmentCode: settings.enrolmentCode ?? "",
+    direct: settings.direct,
     key: paths.key,
     evidence: paths.evidence,
     trace: flags.trace,

@@ -2,6 +2,7 @@
  * The small change of the wire: integers big-endian, LP(x) = u32 length | x, and a reader that leaves nothing over.
  * Source: wire.md 1.
  */
+import { randomBytes } from "node:crypto";
 import { ProtocolError } from "./errors.ts";
 
 export function u8(value: number): Buffer {
@@ -34,6 +35,17 @@ export function u64(value: number): Buffer {
 /** u32 length | x */
 export function lp(bytes: Uint8Array): Buffer {
   return Buffer.concat([u32(bytes.length), bytes]);
+}
+
+const BLOCK_BYTES = 4096;
+let block = Buffer.alloc(0);
+
+/** Random bytes for names on the wire (tags, branches, relay ids), never for secrets: drawn by the block, which is cheaper. */
+export function namingBytes(bytes: number): Buffer {
+  if (block.length < bytes) block = randomBytes(Math.max(bytes, BLOCK_BYTES));
+  const drawn = block.subarray(0, bytes);
+  block = block.subarray(bytes);
+  return drawn;
 }
 
 export function concat(...parts: Uint8Array[]): Buffer {

@@ -18,7 +18,7 @@
  * One table reads and writes the headers, so there is exactly one way to write a message: `encodeSip(parseSip(bytes))`
  * gives the same bytes. Headers are taken in the table's order and never looked up by a name that came in.
  */
-import { randomBytes } from "node:crypto";
+import { namingBytes } from "./bytes.ts";
 import { ProtocolError } from "./errors.ts";
 import type { Uid } from "./identity.ts";
 
@@ -274,7 +274,7 @@ export function encodeSip(message: SipMessage): Buffer {
 }
 
 /** Fresh material for branches and tags (8 bytes) and Call-IDs (16 bytes). @returns two digits a byte */
-export function hex(bytes: number, random: (bytes: number) => Buffer = randomBytes): string {
+export function hex(bytes: number, random: (bytes: number) => Buffer = namingBytes): string {
   return random(bytes).toString("hex");
 }
 

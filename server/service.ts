@@ -175,7 +175,7 @@ export class PhoneService implements LineHost, BrokerHost {
   }
 
   callBegan(): void {
-    this.#log.info("call", { what: "began" });
+    this.#log.debug("call", { what: "began" });
   }
 
   callOver(callId: string, status: number): void {

@@ -263,6 +263,19 @@ describe("Ground", () => {
       }
     });
 
+    it("are what the lock file says, so that npm ci passes in a fresh clone", () => {
+      const locked = JSON.parse(read("package-lock.json")).packages as Record<string, Partial<PackageJson>>;
+      for (const workspace of [".", ...root.workspaces]) {
+        const { version, dependencies, devDependencies, optionalDependencies } = packageJson(workspace);
+        const entry = locked[workspace === "." ? "" : workspace];
+        assert.deepEqual(
+          [entry?.version, entry?.dependencies, entry?.devDependencies, entry?.optionalDependencies],
+          [version, dependencies, devDependencies, optionalDependencies],
+          workspace,
+        );
+      }
+    });
+
     it("leave out the devices where the server is installed alone", () => {
       const seen = new Set<string>();
       const visit = (name: string): void => {
@@ -277,7 +290,7 @@ describe("Ground", () => {
 
     it("have scripts that never run another Node than ours", () => {
       for (const [name, script] of Object.entries(root.scripts)) {
-        for (const part of script.split("&&")) assert.match(part.trim(), /^bin\/feldfon-node /, name);
+        for (const part of script.split("&&")) assert.match(part.trim(), /^bin\/feldfon-(node |simulator$)/, name);
       }
     });
   });

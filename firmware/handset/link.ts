@@ -103,6 +103,8 @@ export type LineEvent =
       lost: number;
       packetSizes: number[];
       serverLine: boolean;
+      /** Straight to the other handset, or over the server's relay. */
+      way?: "relay" | "direct";
     }
   | { event: "ended"; callId: string; why: CallEnd; erased: "both" | "here" | "none"; durationMs: number }
   | { event: "evidence"; file: string }

@@ -32,6 +32,7 @@ const telephone = new Telephone({
   host: setup.server,
   port: setup.port,
   enrolmentCode: setup.enrolmentCode,
+  direct: setup.direct,
   voice,
   keep: {
     lastHead: () => lastHead && { bytes: Buffer.from(lastHead.bytes), signature: Buffer.from(lastHead.signature) },

@@ -9,6 +9,7 @@ export interface LineSetup {
   /** Pinned fingerprint of the server. */
   serverUid: Uid;
   enrolmentCode: string;
+  direct: boolean;
   /** Paths, made by the hand. */
   key: string;
   evidence: string;

@@ -17,6 +17,7 @@ import type { Passed } from "@feldfon/protocol/phone/line";
 import type { KeyPair, Vault } from "@feldfon/protocol/vault";
 import type { VoicePort } from "@feldfon/voice/port";
 import type { ChangesShown, Command, ContactShown, DirectoryShown, LineEvent } from "../handset/link.ts";
+import { DirectWay } from "./direct-way.ts";
 import { type LineBegin, Uplink } from "./uplink.ts";
 import { RelayWay, type Way } from "./voice-path.ts";
 
@@ -34,6 +35,8 @@ export interface TelephoneOptions {
   host: string;
   port: number;
   enrolmentCode: string;
+  /** Voice may go straight to a handset that allows it too, which learns this one's address. Off unless it is set. */
+  direct?: boolean;
   voice: VoicePort;
   /** The head accepted last, and where evidence goes; both survive a power cut. */
   keep: {
@@ -64,7 +67,7 @@ export class Telephone {
   #follower: Follower | undefined;
   #calls: HandsetCalls | undefined;
   #talk: Talk | undefined;
-  #way: { way: Way; early: Buffer[] } | undefined;
+  #way: { way: Way; direct: DirectWay | undefined; early: Buffer[] } | undefined;
   #callBeganMs = 0;
   #beganMs = 0;
 
@@ -276,6 +279,8 @@ export class Telephone {
         return this.#openWay(event);
       case "agreed":
         return this.#startTalk(event);
+      case "way-told":
+        return this.#way?.direct?.told(event.candidates);
       case "release":
         return this.#stopTalk();
       case "ended": {
@@ -288,7 +293,7 @@ export class Telephone {
   }
 
   /** Opened while it rings, so that no word is lost at the beginning. */
-  #openWay({ id, key }: Extract<PhoneEvent, { event: "relay" }>): void {
+  #openWay({ callId, id, key }: Extract<PhoneEvent, { event: "relay" }>): void {
     const { vault, voice, port, host, tell } = this.#options;
     const failed = (error: DeviceError): void => tell({ event: "device-failed", device: "sound", code: error.code });
     const early: Buffer[] = [];
@@ -304,9 +309,20 @@ export class Telephone {
       },
       onError: failed,
     });
+    const direct = this.#options.direct ? this.#directWay(callId, way) : undefined;
     this.#closeWay();
-    this.#way = { way, early };
+    this.#way = { way, direct, early };
     way.open().catch((error: DeviceError) => failed(error));
+  }
+
+  #directWay(callId: string, way: RelayWay): DirectWay {
+    const direct = new DirectWay({
+      way,
+      open: (packet) => this.#talk?.callId === callId && this.#options.voice.receive(packet),
+      tell: (candidates) => this.#calls?.tellWay(callId, candidates) ?? false,
+    });
+    way.share(direct);
+    return direct;
   }
 
   #closeWay(): void {
@@ -335,7 +351,7 @@ export class Telephone {
       receive: keys.media.receive,
       sendProfile: mediaProfile(keys.th, own),
       receiveProfile: mediaProfile(keys.th, own === "A" ? "B" : "A"),
-      onPacket: (packet) => this.#way?.way.send(packet),
+      onPacket: (packet) => (this.#way?.direct ?? this.#way?.way)?.send(packet),
       onFirstVoice: () => this.#voiceCame(talk),
       microphone: "open",
     });
@@ -380,8 +396,9 @@ export class Telephone {
     const { voice, tell, now } = this.#options;
     const { sent, received, lost, packetSizes } = voice.statistics();
     const serverLine = this.#uplink.line?.ready ?? false;
+    const way = this.#way?.direct?.proven ? "direct" : "relay";
     talk.toldAtMs = now();
-    tell({ event: "voice", callId: talk.callId, sent, received, lost, packetSizes, serverLine });
+    tell({ event: "voice", callId: talk.callId, sent, received, lost, packetSizes, serverLine, way });
   }
 
   #contact(uid: Uid): ContactShown {

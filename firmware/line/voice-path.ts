@@ -4,15 +4,17 @@
  *
  *     voice engine --packet--> way --relay id | packet--> relay ~~~ other handset
  *     voice engine <--packet-- way <--own id | packet--- relay ~~~
+ *                  direct way <--datagrams of others---'            same socket, direct-way.ts
  */
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { DeviceError } from "@feldfon/protocol/errors";
 import { type Address, hostOf, parseAddress } from "@feldfon/protocol/media/address";
 import { boundHolds, encodeBind, encodeData, parseRelayDatagram } from "@feldfon/protocol/media/relay";
+import { encodeBindingRequest, newTransaction, type StunMessage } from "@feldfon/protocol/media/stun";
 import type { Slot, Vault } from "@feldfon/protocol/vault";
 
-/** How packets get there. The relay is one way; handsets that know each other's address will have another. */
+/** How packets get there when the relay takes them. @see DirectWay for handsets that know each other's address */
 export interface Way {
   /** Resolves when packets can be sent and received. @throws {DeviceError} `no-socket` */
   open(): Promise<void>;
@@ -22,6 +24,14 @@ export interface Way {
   renew(): void;
   /** Wipes its keys. Closing twice is harmless. */
   close(): void;
+}
+
+/** Who shares the relay way's socket: the direct way. */
+export interface Guest {
+  /** This handset's address as the server sees it; again when it changed. */
+  mapped(address: Address): void;
+  /** A datagram from elsewhere than the relay. @returns false when its source is nobody we know */
+  receive(datagram: Buffer, source: Address): boolean;
 }
 
 export interface RelayWayOptions {
@@ -63,6 +73,9 @@ export class RelayWay implements Way {
   readonly #relay: Address;
   readonly #relayHost: string;
   #socket: Socket | undefined;
+  #guest: Guest | undefined;
+  /** STUN request that waits for its answer. */
+  #asked: Buffer | undefined;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -116,6 +129,26 @@ export class RelayWay implements Way {
     if (this.#timer) this.#bind();
   }
 
+  /** From now on the server is asked, with each BIND, which address this handset has, and other sources are heard. */
+  share(guest: Guest): void {
+    this.#guest = guest;
+  }
+
+  /** The relay's own address: which family the socket speaks, and whether the server is on this machine. */
+  get relay(): Address {
+    return this.#relay;
+  }
+
+  /** Own UDP port; undefined before the way is open and when it is closed. */
+  get port(): number | undefined {
+    return this.#timer && this.#socket?.address().port;
+  }
+
+  /** One datagram past the relay. */
+  sendTo(to: Address, datagram: Uint8Array): void {
+    if (this.#timer) this.#transmit(datagram, to.port, hostOf(to));
+  }
+
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -134,18 +167,29 @@ export class RelayWay implements Way {
     const { vault, key } = this.#options;
     this.#bindAtMs = performance.now();
     this.#transmit(encodeBind(vault, key, this.#relayId, this.#counter++));
+    this.#ask();
+  }
+
+  /** A datagram and no BIND: nobody holds a key for it, so nothing but an offer to the other handset hangs on the answer. */
+  #ask(): void {
+    if (!this.#guest) return;
+    this.#asked ??= newTransaction();
+    this.#transmit(encodeBindingRequest(this.#asked));
   }
 
   #keep(): void {
     const nowMs = performance.now();
     const unanswered = this.#answered < this.#counter - 1;
     if (unanswered || nowMs - this.#bindAtMs >= KEEP_MS || nowMs - this.#heardAtMs >= SILENT_MS) this.#bind();
+    else if (this.#asked) this.#ask();
   }
 
   #receive(datagram: Buffer, source: RemoteInfo): void {
     if (this.#closed) return;
-    const parsed = this.#isRelay(source) ? parseRelayDatagram(datagram) : undefined;
-    if (!parsed || parsed.kind === "stun" || !parsed.relayId.equals(this.#relayId)) {
+    if (!this.#isRelay(source)) return this.#receiveElsewhere(datagram, source);
+    const parsed = parseRelayDatagram(datagram);
+    if (parsed?.kind === "stun") return this.#receiveStun(parsed.message);
+    if (!parsed?.relayId.equals(this.#relayId)) {
       this.#counts.strange++;
       return;
     }
@@ -164,6 +208,25 @@ export class RelayWay implements Way {
     for (const packet of this.#held.splice(0)) this.#sendNow(packet);
   }
 
+  #receiveElsewhere(datagram: Buffer, source: RemoteInfo): void {
+    // Port 0 is nobody's, yet anybody can write it on a datagram.
+    if (source.port === 0 || !this.#guest?.receive(datagram, parseAddress(source.address, source.port))) {
+      this.#counts.strange++;
+      return;
+    }
+    this.#heardAtMs = performance.now();
+  }
+
+  #receiveStun(message: StunMessage): void {
+    const awaited = message.type === "success" && message.unknownRequired.length === 0;
+    if (!awaited || !this.#asked?.equals(message.transaction)) {
+      this.#counts.strange++;
+      return;
+    }
+    this.#asked = undefined;
+    this.#guest?.mapped(message.mapped);
+  }
+
   #sendNow(packet: Uint8Array): void {
     this.#counts.sent++;
     this.#transmit(encodeData(this.#relayId, packet));
@@ -173,8 +236,8 @@ export class RelayWay implements Way {
     return source.port === this.#relay.port && hostOf(parseAddress(source.address, source.port)) === this.#relayHost;
   }
 
-  #transmit(datagram: Buffer): void {
-    this.#socket!.send(datagram, this.#relay.port, this.#options.host, (error) => {
+  #transmit(datagram: Uint8Array, port = this.#relay.port, host = this.#options.host): void {
+    this.#socket!.send(datagram, port, host, (error) => {
       if (error) this.#counts.unsendable++;
     });
   }

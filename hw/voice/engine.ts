@@ -66,21 +66,22 @@ export class VoiceEngine implements VoicePort {
     if (this.#talk) this.#talk.microphoneOpen = true;
   }
 
-  receive(packet: Uint8Array): void {
+  receive(packet: Uint8Array): boolean {
     const talk = this.#talk;
-    if (!talk) return;
+    if (!talk) return false;
     const opened = talk.receiver.open(packet);
     if (typeof opened === "string") {
       this.#counts.refused[opened]++;
-      return;
+      return false;
     }
     if (opened.payload.length !== PAYLOAD_BYTES) {
       this.#counts.refused.malformed++;
-      return;
+      return false;
     }
     this.#counts.sizes.add(packet.length);
     talk.jitterBuffer.put(opened.index, decode(opened.payload));
     if (++this.#counts.received === 1) talk.session.onFirstVoice();
+    return true;
   }
 
   mute(on: boolean): void {

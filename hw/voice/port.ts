@@ -47,8 +47,12 @@ export interface VoicePort {
   start(session: VoiceSession): void;
   /** From now on what is said is sent. */
   openMicrophone(): void;
-  /** One packet as the wire brought it, in whatever order; what is not good is counted and let go. */
-  receive(packet: Uint8Array): void;
+  /**
+   * One packet as the wire brought it, in whatever order; what is not good is counted and let go.
+   *
+   * @returns whether it opened, for the first time: whoever sent it holds this call's key
+   */
+  receive(packet: Uint8Array): boolean;
   /** Sends silence of the same length instead of the microphone. */
   mute(on: boolean): void;
   /** 0..100; 100 plays samples as they came. */

@@ -18,7 +18,7 @@
  * `closed` after `wipe()` or `keepResume()`; `join`, `switchSeal`, `switchOpen`, `relayKey` in a wrong place
  * `out-of-order`.
  */
-import { ByteReader, u32, u64 } from "../bytes.ts";
+import { ByteReader, concat, u32, u64 } from "../bytes.ts";
 import { StreamCounter } from "../counters.ts";
 import { kdf, labelled, transcript } from "../crypto/transcript.ts";
 import { ProtocolError, VaultError } from "../errors.ts";
@@ -39,6 +39,8 @@ const TAG_BYTES = 16;
 const OVERHEAD_BYTES = COUNTER_BYTES + TAG_BYTES;
 const SECRET_BYTES = 32;
 const STREAM_KEY_BYTES = 44;
+
+const ZEROS = Buffer.alloc(PAD_BYTES);
 
 /** The longest SIP message whose frame body stays within 10 MiB. */
 export const MAX_CLEAR_BYTES = Math.floor((MAX_BODY_BYTES - OVERHEAD_BYTES) / PAD_BYTES) * PAD_BYTES - LENGTH_BYTES;
@@ -122,14 +124,12 @@ export class SealedChannel {
         `${clear.length} bytes to seal, at most ${MAX_CLEAR_BYTES} are allowed`,
       );
     }
-    const padded = Buffer.alloc(paddedBytes(clear.length));
-    padded.writeUInt32BE(clear.length);
-    padded.set(clear, LENGTH_BYTES);
-    const counter = u64(this.#seal.next);
-    const aad = Buffer.concat([u32(padded.length + OVERHEAD_BYTES), counter]);
-    const sealed = this.#vault.seal(this.#seal.slot, this.#seal.next, aad, padded);
+    const { slot, next } = this.#seal;
+    const padded = pad(clear);
+    const counter = u64(next);
+    const sealed = this.#vault.seal(slot, next, concat(u32(padded.length + OVERHEAD_BYTES), counter), padded);
     this.#seal.advance();
-    return Buffer.concat([counter, sealed]);
+    return concat(counter, sealed);
   }
 
   /**
@@ -148,7 +148,7 @@ export class SealedChannel {
     if (counter !== this.#open.next) {
       throw new ProtocolError("bad-counter", `counter ${counter} came, ${this.#open.next} was expected`);
     }
-    const aad = Buffer.concat([u32(body.length), frame.before]);
+    const aad = concat(u32(body.length), frame.before);
     const padded = this.#unseal(counter, aad, frame.rest());
     this.#open.advance();
     return unpad(padded);
@@ -276,6 +276,11 @@ class Direction<Use extends "stream-seal" | "stream-open"> {
 
 function paddedBytes(clearBytes: number): number {
   return Math.ceil((LENGTH_BYTES + clearBytes) / PAD_BYTES) * PAD_BYTES;
+}
+
+function pad(clear: Uint8Array): Buffer {
+  const zeros = paddedBytes(clear.length) - LENGTH_BYTES - clear.length;
+  return concat(u32(clear.length), clear, ZEROS.subarray(0, zeros));
 }
 
 function unpad(padded: Buffer): Buffer {

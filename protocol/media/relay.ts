@@ -14,8 +14,7 @@
  *
  *     STUN: bytes 4..7 are 21 12 a4 42                       protocol/media/stun.ts
  */
-import { randomBytes } from "node:crypto";
-import { u8, u64 } from "../bytes.ts";
+import { namingBytes, u8, u64 } from "../bytes.ts";
 import { mac, macHolds, transcript } from "../crypto/transcript.ts";
 import type { Slot, Vault } from "../vault.ts";
 import { RTP_FIRST_BYTE, RTP_HEADER_BYTES, TAG_BYTES } from "./packet.ts";
@@ -45,7 +44,7 @@ export type RelayDatagram =
   | { kind: "stun"; message: StunMessage };
 
 /** A relay id is random, but never such that its data could be taken for STUN. */
-export function newRelayId(random: (bytes: number) => Buffer = randomBytes): Buffer {
+export function newRelayId(random: (bytes: number) => Buffer = namingBytes): Buffer {
   for (;;) {
     const id = random(RELAY_ID_BYTES);
     if (!hasMagicCookie(id)) return id;

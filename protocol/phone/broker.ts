@@ -12,7 +12,7 @@ import { wrap } from "../crypto/transcript.ts";
 import { ProtocolError } from "../errors.ts";
 import type { PublicKey, Uid } from "../identity.ts";
 import { newRelayId } from "../media/relay.ts";
-import type { SipRequest, SipResponse } from "../sip.ts";
+import type { SipMessage, SipRequest, SipResponse } from "../sip.ts";
 import { Supervisor } from "../supervisor.ts";
 import type { Slot, Vault } from "../vault.ts";
 import type { CallLine } from "./call.ts";
@@ -99,23 +99,27 @@ export class CallBroker {
     return this.#calls.size;
   }
 
-  /** Whether an answer that nobody waits for belongs to a call that ended lately. */
+  /**
+   * An answer that nobody waits for. A running call, whose Call-ID only its two handsets know, ends with it.
+   *
+   * @returns whether it was absorbed
+   */
   absorbs(callId: string): boolean {
-    if (!this.#ended.has(callId)) return false;
-    this.absorbed++;
-    return true;
+    const call = this.#calls.get(callId);
+    if (call) this.#farewell(call, 481);
+    else this.absorbed++;
+    return !call;
   }
 
   /** Takes a request of a call. @throws {ProtocolError} `malformed`, `bad-sip`: that line's fault */
   receive(line: BrokerLine, request: SipRequest): void {
-    const parts = request.body.length > 0 ? decodeParts(request.body) : undefined;
-    if (parts && parts.hop.length > 0)
-      throw new ProtocolError("bad-sip", "a handset sent a hop, which is the server's");
-    const endToEnd = parts?.endToEnd ?? Buffer.alloc(0);
-    if (request.method === "INVITE") return this.#invited(line, request, endToEnd);
+    const endToEnd = endToEndOf(request);
     const call = this.#calls.get(request.callId);
     const sign = call && this.#signOf(call, line);
-    if (!call || !sign) return this.#late(line, request);
+    if (!call || !sign) {
+      if (request.method === "INVITE") return this.#invited(line, request, endToEnd);
+      return this.#late(line, request);
+    }
     try {
       this.#pass(call, sign, line, request, encodeParts(endToEnd));
     } catch (error) {
@@ -147,6 +151,8 @@ export class CallBroker {
   }
 
   lineBack(line: BrokerLine): void {
+    // The handset knew that its line was lost, even if nobody noticed here.
+    this.lineLost(line.uid);
     for (const call of this.#owed.get(line.uid) ?? []) this.#byeTo(call, line);
     this.#owed.delete(line.uid);
     const call = this.#busy.get(line.uid);
@@ -221,12 +227,11 @@ export class CallBroker {
   }
 
   #answered(call: BrokeredCall, answer: SipResponse): void {
+    const endToEnd = endToEndOf(answer);
     if (!this.#calls.has(call.id)) return;
-    const parts = answer.body.length > 0 ? decodeParts(answer.body) : undefined;
-    if (parts && parts.hop.length > 0)
-      throw new ProtocolError("bad-sip", "a handset sent a hop, which is the server's");
     const { a, supervisor } = call;
     try {
+      if (answer.status === 100) throw new ProtocolError("out-of-order", "call: a 100 is the server's");
       if (answer.status === 180) {
         supervisor.admit("b:ringing");
         return a.line?.answer(a.invite, 180);
@@ -234,7 +239,7 @@ export class CallBroker {
       if (answer.status === 200) {
         supervisor.admit("b:answer");
         if (supervisor.place === "answered") call.deadline = { atMs: this.#host.now() + ANSWERED_MS, status: 408 };
-        return a.line?.answer(a.invite, 200, { body: encodeParts(parts?.endToEnd) });
+        return a.line?.answer(a.invite, 200, { body: encodeParts(endToEnd) });
       }
       supervisor.admit("refused");
       const status = MAY_REFUSE.has(answer.status) ? answer.status : 603;
@@ -252,7 +257,7 @@ export class CallBroker {
       case "ACK":
         if (sign === "b") throw new ProtocolError("out-of-order", "call: an ACK of the callee");
         call.supervisor.admit("a:ack");
-        call.deadline = { atMs: Number.POSITIVE_INFINITY, status: 408 };
+        if (call.supervisor.place === "talking") call.deadline = { atMs: Number.POSITIVE_INFINITY, status: 408 };
         return to.line?.follow(call.b.invite, "ACK", body);
       case "CANCEL":
         if (sign === "b") throw new ProtocolError("out-of-order", "call: a CANCEL of the callee");
@@ -263,7 +268,7 @@ export class CallBroker {
         call.supervisor.admit(`${sign}:way`);
         if (!to.line) return line.answer(request, 200);
         to.line.request("INFO", { uri: to.uid, callId: call.id, body }, (answer) =>
-          line.answer(request, answer.status),
+          this.#answer(line, request, answer.status),
         );
         return;
       default:
@@ -274,6 +279,7 @@ export class CallBroker {
   #cancelled(call: BrokeredCall, line: BrokerLine, request: SipRequest): void {
     call.supervisor.admit("a:cancel");
     line.answer(request, 200);
+    if (call.supervisor.place === "b-leaving") return; // it crossed b's BYE
     if (call.supervisor.place === "ended") {
       // The 200 came first: the callee learns by BYE, and the caller's own BYE will be absorbed.
       this.#byeTo(call, call.b.line);
@@ -294,13 +300,17 @@ export class CallBroker {
       return this.#end(call, 200);
     }
     to.line.request("BYE", { uri: to.uid, callId: call.id, body }, (answer) => {
-      line.answer(request, 200, {
-        body: answer.body.length > 0 ? answer.body : encodeParts(encodeFarewell(call.bytes)),
-      });
+      const gone = endToEndOf(answer);
+      this.#answer(line, request, 200, encodeParts(gone.length > 0 ? gone : encodeFarewell(call.bytes)));
       if (!this.#calls.has(call.id)) return;
       call.supervisor.admit(`${other}:gone`);
       if (call.supervisor.place === "ended") this.#end(call, 200);
     });
+  }
+
+  /** On the line that the request came by, unless that is gone: what was asked on it waits for nothing any more. */
+  #answer(line: BrokerLine, request: SipRequest, status: number, body?: Buffer): void {
+    if (this.#host.lineOf(line.uid) === line) line.answer(request, status, body ? { body } : {});
   }
 
   /** Nobody waits for it any more. */
@@ -313,20 +323,23 @@ export class CallBroker {
 
   /** The server ends a call: each side hears it in the form its place asks for. */
   #farewell(call: BrokeredCall, status: number): void {
-    const { a, b } = call;
-    switch (call.supervisor.place) {
+    const { a, b, supervisor } = call;
+    switch (supervisor.place) {
       case "inviting":
       case "trying":
       case "ringing":
+        supervisor.admit("refused");
         a.line?.answer(a.invite, status);
         b.line?.follow(b.invite, "CANCEL", Buffer.alloc(0), () => {});
         break;
       case "cancelling":
+        supervisor.admit("refused");
         a.line?.answer(a.invite, 487);
         break;
       case "ended":
         break;
       default:
+        supervisor.admit("s:bye");
         this.#byeTo(call, a.line);
         this.#byeTo(call, b.line);
     }
@@ -345,7 +358,7 @@ export class CallBroker {
     call.closeRelay();
     for (const side of [call.a, call.b]) {
       this.#busy.delete(side.uid);
-      if (!side.line && call.supervisor.place !== "ended") this.#owe(side.uid, call);
+      if (!side.line) this.#owe(side.uid, call);
     }
     this.#host.callOver(call.id, status);
   }
@@ -358,6 +371,18 @@ export class CallBroker {
     if (call.a.uid === line.uid) return "a";
     return call.b.uid === line.uid ? "b" : undefined;
   }
+}
+
+/**
+ * What the other handset is to get of a message of a call.
+ *
+ * @throws {ProtocolError} `malformed`, `bad-sip`: the sender's line is at fault
+ */
+function endToEndOf(message: SipMessage): Buffer {
+  if (message.body.length === 0) return Buffer.alloc(0);
+  const { endToEnd, hop } = decodeParts(message.body);
+  if (hop.length > 0) throw new ProtocolError("bad-sip", "a handset sent a hop, which is the server's");
+  return endToEnd;
 }
 
 /** I, when it is of this sender and this call; its signature is for the callee to judge. */

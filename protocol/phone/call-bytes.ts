@@ -7,7 +7,7 @@
  *     K  ACK     call_id | XA(32) | n_A(32) | ct(1088)   = k   | SIGN_A(512) | MAC(32)
  *     hop        WRAP(512) | relay id(8)
  */
-import { ByteReader, concat, lp, u8 } from "../bytes.ts";
+import { ByteReader, concat, u8, u32 } from "../bytes.ts";
 import { MAC_BYTES, SIGNATURE_BYTES, transcript, WRAP_BYTES } from "../crypto/transcript.ts";
 import { HEAD_BYTES, headHash } from "../directory/tree-head.ts";
 import { ProtocolError } from "../errors.ts";
@@ -31,7 +31,7 @@ export interface Parts {
 
 /** LP(e2e) | LP(hop); an empty SIP body (100 apart, 180 and refusals) has neither. */
 export function encodeParts(endToEnd: Uint8Array = NOTHING, hop: Uint8Array = NOTHING): Buffer {
-  return concat(lp(endToEnd), lp(hop));
+  return concat(u32(endToEnd.length), endToEnd, u32(hop.length), hop);
 }
 
 /** @throws {ProtocolError} `malformed`: a wrong LP structure ends the channel */

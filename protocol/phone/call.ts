@@ -4,10 +4,13 @@
  * A call outlives its line: voice goes on while the server is away. What ends a call is a value (`CallEnd`); a fault in
  * a call ends the call and nothing else. After each wait a call asks whether it is over, since people hang up in between.
  */
+import { ByteReader, concat, u64 } from "../bytes.ts";
 import type { Follower } from "../directory/follower.ts";
 import { readSignedHead, type SignedHead } from "../directory/tree-head.ts";
-import { ProtocolError } from "../errors.ts";
+import { ProtocolError, VaultError } from "../errors.ts";
 import type { PublicKey, Uid } from "../identity.ts";
+import type { Address } from "../media/address.ts";
+import { encodeCandidates, parseCandidates } from "../media/candidates.ts";
 import type { Method, SipRequest, SipResponse } from "../sip.ts";
 import { Supervisor } from "../supervisor.ts";
 import type { KeyPair, Slot, Vault } from "../vault.ts";
@@ -43,6 +46,8 @@ export interface CallSurroundings {
   follower: Follower;
   now(): number;
   tell(event: PhoneEvent): void;
+  /** An INFO that does not open, or came again: counted, and nothing else happens. */
+  infoDropped(): void;
   /** Called once, after everything of the call is wiped. */
   over(call: Call, why: CallEnd): void;
 }
@@ -59,7 +64,11 @@ export abstract class Call {
   /** The time by which something has to have happened, and what the call ends with if it has not. */
   protected deadline: { atMs: number; passed: () => void } | undefined;
   #over = false;
-  /** A BYE that could not be sent because the line was away. */
+  /** Counter of the next INFO. */
+  #infoCounter = 0;
+  /** My BYE, once I have said it. */
+  #bye: { body: Buffer; why: CallEnd } | undefined;
+  /** A BYE that found no line, or may have been lost with it. */
   #unsentBye: Buffer | undefined;
 
   constructor(
@@ -93,7 +102,7 @@ export abstract class Call {
     return this.place === "talking";
   }
 
-  /** Both sides have keys or are about to: a lost line does not end it. */
+  /** To be said after the resume, so that the other side hears of the end. */
   get unsentBye(): Buffer | undefined {
     return this.#unsentBye;
   }
@@ -113,8 +122,14 @@ export abstract class Call {
     try {
       this.take(request, parts?.endToEnd ?? Buffer.alloc(0));
     } catch (error) {
+      if (request.method !== "ACK") this.line?.answer(request, 481);
       this.fault(error);
     }
+  }
+
+  /** An answer came that nobody waits for. */
+  unexpected(): void {
+    this.fault(new ProtocolError("out-of-order", `call: an answer to nothing in ${this.place}`));
   }
 
   /** BYE and INFO are the same for both; ACK and CANCEL are the callee's. */
@@ -122,9 +137,48 @@ export abstract class Call {
     if (request.method === "BYE") return this.#saidGoodbye(request, endToEnd);
     if (request.method === "INFO") {
       this.supervisor.admit(`${this.peerSign}:way`);
-      return this.line?.answer(request, 200);
+      this.line?.answer(request, 200);
+      return this.#wayTold(endToEnd);
     }
     throw new ProtocolError("out-of-order", `call: ${request.method} in ${this.place}`);
+  }
+
+  /**
+   * Tells the other handset where this one can be reached, sealed; none: "your direct packets reach me".
+   *
+   * @returns false while there is no line or no key to say it with
+   */
+  tellWay(candidates: readonly Address[]): boolean {
+    const { line, keys } = this;
+    if (!line || !keys || !this.talking) return false;
+    this.supervisor.admit(`${this.ownSign}:way`);
+    const counter = this.#infoCounter++;
+    const clear = encodeCandidates(candidates);
+    const sealed = this.around.vault.seal(keys.way.send, counter, this.#infoAad(counter), clear);
+    const body = encodeParts(concat(u64(counter), sealed));
+    line.request("INFO", { uri: this.peer.uid, callId: this.id, body }, () => {});
+    return true;
+  }
+
+  /** The server passes INFO on and could repeat or alter it: what does not hold is let go, the call is none the worse. */
+  #wayTold(endToEnd: Buffer): void {
+    const { vault, tell, infoDropped } = this.around;
+    if (!this.keys || !this.talking) return; // it crossed my BYE
+    let candidates: Address[];
+    try {
+      const reader = new ByteReader(endToEnd, "INFO");
+      const counter = reader.u64();
+      const aad = this.#infoAad(counter);
+      candidates = parseCandidates(vault.open(this.keys.way.receive, counter, aad, reader.rest()));
+    } catch (error) {
+      if (!(error instanceof ProtocolError || error instanceof VaultError)) throw error;
+      return infoDropped();
+    }
+    tell({ event: "way-told", callId: this.id, candidates });
+  }
+
+  #infoAad(counter: number): Buffer {
+    return concat(this.callId, u64(counter));
   }
 
   /** Voice stopped coming, 30 s long. */
@@ -141,7 +195,12 @@ export abstract class Call {
 
   lineLost(): void {
     this.line = undefined;
-    if (!this.talking) this.end("line-lost");
+    if (this.talking) return;
+    // The server ends a set-up by itself. From the 200 on the other side may be in the call and not know.
+    if (this.#bye || this.place === "answered") {
+      this.#unsentBye = this.#bye?.body ?? encodeParts(encodeFarewell(this.callId));
+    }
+    this.end(this.#bye?.why ?? (this.place === "cancelling" ? "cancelled" : "line-lost"));
   }
 
   /** The line will not come back: keys go here, and nobody can be told. */
@@ -178,6 +237,7 @@ export abstract class Call {
       return this.end(why);
     }
     this.supervisor.admit(`${this.ownSign}:bye`);
+    this.#bye = { body, why };
     this.deadline = { atMs: this.around.now() + FAREWELL_MS, passed: () => this.end(why) };
     this.line.request("BYE", { uri: this.peer.uid, callId: this.id, body }, (answer) => this.#byeAnswered(answer, why));
   }
@@ -209,17 +269,17 @@ export abstract class Call {
 
   #saidGoodbye(request: SipRequest, endToEnd: Buffer): void {
     const { vault } = this.around;
-    this.supervisor.admit(`${this.peerSign}:bye`);
-    const crossed = this.place === "both-leaving";
     const bye = decodeFarewell(endToEnd);
     expectCallId(bye.callId, this.callId);
+    // Without MAC it proves no keys, whoever made it: then nobody waits for word of mine.
+    this.supervisor.admit(bye.mac ? `${this.peerSign}:bye` : "s:bye");
     const peer: Party = this.own === "A" ? "B" : "A";
     const holds = this.keys !== undefined && callMacHolds(vault, this.keys, "bye", peer, bye.mac);
     const gone = holds && this.keys ? callMac(vault, this.keys, "gone", this.own) : undefined;
     this.release();
-    this.supervisor.admit(`${this.ownSign}:gone`);
+    if (bye.mac) this.supervisor.admit(`${this.ownSign}:gone`);
     const line = this.line;
-    if (!crossed) this.end("hung-up-there", holds ? "both" : undefined);
+    if (this.place === "ended") this.end("hung-up-there", holds ? "both" : undefined);
     line?.answer(request, 200, { body: encodeParts(encodeFarewell(this.callId, gone)) });
   }
 

@@ -18,7 +18,6 @@ import {
   commitment,
   decodeAnswer,
   decodeConfirmation,
-  decodeHop,
   encodeParts,
   expectCallId,
   type Hop,
@@ -44,13 +43,13 @@ export class CalleeCall extends Call {
     line: CallLine,
     request: SipRequest,
     invite: Invite,
-    hop: Buffer,
+    hop: Hop,
     peer: { uid: Uid; key: PublicKey },
   ) {
     super(around, line, "B", invite.callId, peer);
     this.#request = request;
     this.#invite = invite;
-    this.#hop = decodeHop(hop);
+    this.#hop = hop;
   }
 
   protected override get peerSign(): "a" {
@@ -111,7 +110,7 @@ export class CalleeCall extends Call {
     if (this.over || this.place !== "ringing" || !this.line) return;
     this.#answer = decodeAnswer(concat(before, signature));
     this.supervisor.admit("b:answer");
-    this.deadline = { atMs: now() + ACK_MS, passed: () => this.bye("not-authentic") };
+    this.deadline = { atMs: now() + ACK_MS, passed: () => this.bye("unavailable") };
     this.line.answer(this.#request, 200, { body: encodeParts(this.#answer.bytes) });
   }
 
@@ -139,7 +138,8 @@ export class CalleeCall extends Call {
   #cancelled(request: SipRequest): void {
     this.supervisor.admit("a:cancel");
     this.line?.answer(request, 200);
-    if (this.place !== "cancelling") return this.end("hung-up-there");
+    if (this.place === "b-leaving") return; // it crossed my BYE
+    if (this.place === "ended") return this.end("hung-up-there");
     this.supervisor.admit("refused");
     this.line?.answer(this.#request, 487);
     this.end("missed");
@@ -168,8 +168,8 @@ export class CalleeCall extends Call {
     if (!signatureHolds(this.peer.key, "ack", th, confirmation.signature)) {
       throw new ProtocolError("unauthentic", "the ACK does not carry the caller's signature");
     }
-    const kem = vault.decapsulate(this.#kem, confirmation.ciphertext);
     const x25519 = vault.agree(this.#x25519, callerX25519);
+    const kem = vault.decapsulate(this.#kem, confirmation.ciphertext);
     const keys = deriveCallKeys(vault, "B", th, kem, x25519, this.#brokered);
     this.#brokered = undefined;
     if (!callMacHolds(vault, keys, "ack", "A", confirmation.mac)) {

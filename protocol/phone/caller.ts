@@ -29,7 +29,7 @@ import {
   NONCE_BYTES,
   wrapTranscript,
 } from "./call-bytes.ts";
-import { callMac, deriveCallKeys, wipeCallKeys } from "./call-keys.ts";
+import { callMac, deriveCallKeys } from "./call-keys.ts";
 import type { CallEnd } from "./events.ts";
 
 const ENDS: Readonly<Record<number, CallEnd>> = {
@@ -176,18 +176,25 @@ export class CallerCall extends Call {
     if (this.over || this.place !== "answered" || !this.#x25519) return vault.wipe(brokered);
     this.#brokered = undefined;
 
-    const kem = vault.encapsulate(answer.encapsulationKey);
-    const x25519PublicKey = this.#x25519.publicKey;
-    const x25519 = vault.agree(this.#x25519, answer.x25519);
-    const k = confirmationBefore(this.callId, x25519PublicKey, this.#nonce, kem.ciphertext);
-    const th = transcript("call", invite.bytes, answer.bytes, k);
-    const keys = deriveCallKeys(vault, "A", th, kem.secret, x25519, brokered);
-    const signature = await sign(vault, keyPair, "ack", th);
-    if (this.over || this.place !== "answered" || !this.line || !this.#request) return wipeCallKeys(vault, keys);
-    this.keys = keys;
-    this.supervisor.admit("a:ack");
-    this.line.follow(this.#request, "ACK", encodeParts(concat(k, signature, callMac(vault, keys, "ack", "A"))));
-    this.agreed(keys, callSas(invite, answer, x25519PublicKey, this.#nonce));
+    const secrets = [brokered];
+    try {
+      const x25519PublicKey = this.#x25519.publicKey;
+      const x25519 = vault.agree(this.#x25519, answer.x25519);
+      secrets.push(x25519);
+      const kem = vault.encapsulate(answer.encapsulationKey);
+      secrets.push(kem.secret);
+      const k = confirmationBefore(this.callId, x25519PublicKey, this.#nonce, kem.ciphertext);
+      const th = transcript("call", invite.bytes, answer.bytes, k);
+      const signature = await sign(vault, keyPair, "ack", th);
+      if (this.over || this.place !== "answered" || !this.line || !this.#request) return;
+      const keys = deriveCallKeys(vault, "A", th, kem.secret, x25519, brokered);
+      this.keys = keys;
+      this.supervisor.admit("a:ack");
+      this.line.follow(this.#request, "ACK", encodeParts(concat(k, signature, callMac(vault, keys, "ack", "A"))));
+      this.agreed(keys, callSas(invite, answer, x25519PublicKey, this.#nonce));
+    } finally {
+      vault.wipe(...secrets); // a bad point or key in the 200 throws half-way
+    }
   }
 
   #guard(step: () => void): void {

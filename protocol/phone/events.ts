@@ -1,6 +1,7 @@
 /** What the telephone tells the handset around it. The conversations decide, the firmware shows. */
 import type { Change } from "../directory/follower.ts";
 import type { Uid } from "../identity.ts";
+import type { Address } from "../media/address.ts";
 import type { Slot } from "../vault.ts";
 import type { CallKeys, Party } from "./call-keys.ts";
 
@@ -53,6 +54,8 @@ export type PhoneEvent =
       sas: readonly number[];
       keys: CallKeys;
     }
+  /** Where the other handset can be reached directly; none: it hears what is sent to it directly. */
+  | { event: "way-told"; callId: string; candidates: Address[] }
   /** Stop voice now; its keys are wiped when this returns. */
   | { event: "release"; callId: string }
   | { event: "ended"; callId: string; peer: Uid; why: CallEnd; erased: Erased }

@@ -6,9 +6,10 @@
  */
 import { ProtocolError } from "../errors.ts";
 import type { PublicKey, Uid } from "../identity.ts";
+import type { Address } from "../media/address.ts";
 import type { SipRequest } from "../sip.ts";
 import type { Call, CallLine, CallSurroundings } from "./call.ts";
-import { decodeInvite, decodeParts, type Invite } from "./call-bytes.ts";
+import { decodeHop, decodeInvite, decodeParts, type Hop, type Invite } from "./call-bytes.ts";
 import { CalleeCall } from "./callee.ts";
 import { CallerCall } from "./caller.ts";
 import type { CallEnd } from "./events.ts";
@@ -19,7 +20,7 @@ export const ABSORB_MS = 30_000;
 interface Incoming {
   request: SipRequest;
   invite: Invite;
-  hop: Buffer;
+  hop: Hop;
   peer: { uid: Uid; key: PublicKey };
 }
 
@@ -33,9 +34,17 @@ export class HandsetCalls {
   /** BYEs that found no line: sent after the resume, so that the other side hears of it. */
   #unsentByes: { callId: string; peer: Uid; body: Buffer }[] = [];
   absorbed = 0;
+  /** INFOs that did not open, or came again. */
+  infosDropped = 0;
 
-  constructor(around: Omit<CallSurroundings, "over">) {
-    this.#around = { ...around, over: (call, why) => this.#over(call, why) };
+  constructor(around: Omit<CallSurroundings, "over" | "infoDropped">) {
+    this.#around = {
+      ...around,
+      infoDropped: () => {
+        this.infosDropped++;
+      },
+      over: (call, why) => this.#over(call, why),
+    };
   }
 
   get current(): Call | undefined {
@@ -87,12 +96,17 @@ export class HandsetCalls {
     if (this.#call?.id === callId) this.#call.noVoice();
   }
 
+  /** @returns false when it could not be said now. @see Call.tellWay */
+  tellWay(callId: string, candidates: readonly Address[]): boolean {
+    return this.#call?.id === callId && this.#call.tellWay(candidates);
+  }
+
   /** Takes a request whose Call-ID is not the line's. */
   receive(request: SipRequest): void {
     const line = this.#line;
     if (!line) return;
-    if (request.method === "INVITE") return this.#invited(request, line);
     if (this.#call?.id === request.callId) return this.#call.receive(request);
+    if (request.method === "INVITE") return this.#invited(request, line);
     if (this.#held?.request.callId === request.callId) return this.#heldTold(request, line);
     if (this.#ended.has(request.callId)) {
       this.absorbed++;
@@ -102,11 +116,10 @@ export class HandsetCalls {
     if (request.method !== "ACK") line.answer(request, 481);
   }
 
-  /** An answer that nobody waits for any more. @returns false when it belongs to no call that ended lately */
-  absorb(callId: string): boolean {
-    if (!this.#ended.has(callId) && this.#call?.id !== callId) return false;
-    this.absorbed++;
-    return true;
+  /** An answer that nobody waits for: the fault of its call while that runs, late after it. */
+  unexpected(callId: string): void {
+    if (this.#call?.id === callId) this.#call.unexpected();
+    else this.absorbed++;
   }
 
   tick(nowMs: number): void {
@@ -119,14 +132,16 @@ export class HandsetCalls {
   }
 
   #invited(request: SipRequest, line: CallLine): void {
-    if (this.#call?.id === request.callId || this.#ended.has(request.callId)) return line.answer(request, 481);
+    if (this.#held?.request.callId === request.callId || this.#ended.has(request.callId)) {
+      return line.answer(request, 481);
+    }
     const { endToEnd, hop } = decodeParts(request.body);
     let incoming: Incoming;
     try {
       const invite = decodeInvite(endToEnd);
       const row = this.#around.follower.rowOf(invite.caller);
       if (!row || invite.callId.toString("hex") !== request.callId) return line.answer(request, 603);
-      incoming = { request, invite, hop, peer: { uid: row.uid, key: row.key } };
+      incoming = { request, invite, hop: decodeHop(hop), peer: { uid: row.uid, key: row.key } };
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       return line.answer(request, 603);
@@ -141,9 +156,10 @@ export class HandsetCalls {
   #heldTold(request: SipRequest, line: CallLine): void {
     const held = this.#held;
     this.#held = undefined;
-    if (request.method !== "CANCEL" || !held) return line.answer(request, 481);
-    line.answer(request, 200);
-    line.answer(held.request, 487);
+    if (!held) return;
+    const cancelled = request.method === "CANCEL";
+    if (request.method !== "ACK") line.answer(request, cancelled ? 200 : 481);
+    line.answer(held.request, cancelled ? 487 : 603);
     this.#ended.set(request.callId, this.#around.now() + ABSORB_MS);
   }
 

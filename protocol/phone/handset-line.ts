@@ -16,7 +16,16 @@ import type { CallLine } from "./call.ts";
 import type { PhoneEvent } from "./events.ts";
 import type { HandsetCalls } from "./handset-calls.ts";
 import { Line, type LineOptions, STEP_MS } from "./line.ts";
-import { connectOrder, deltaOrder, leaveOrder, snapshotOrder, syncOrder, updateOrder } from "./orders.ts";
+import {
+  type ConnectKind,
+  type ConnectPlace,
+  connectOrder,
+  deltaOrder,
+  leaveOrder,
+  snapshotOrder,
+  syncOrder,
+  updateOrder,
+} from "./orders.ts";
 
 /** Seed 003: recv_frame(sock, timeout=15). */
 export const CLIENT_ANSWER_MS = 15_000;
@@ -44,7 +53,7 @@ export interface HandsetLineOptions extends Omit<LineOptions, "self" | "peer" | 
 
 export class HandsetLine extends Line implements CallLine {
   readonly #options: HandsetLineOptions;
-  readonly #connect = new Supervisor("connect", connectOrder, "proven");
+  readonly #connect: Supervisor<ConnectPlace, ConnectKind>;
   readonly #sync = new Supervisor("sync", syncOrder, "resumed");
   readonly #delta = new Supervisor("delta", deltaOrder, "idle");
   readonly #update = new Supervisor("update", updateOrder, "idle");
@@ -58,6 +67,8 @@ export class HandsetLine extends Line implements CallLine {
   constructor(options: HandsetLineOptions) {
     super({ ...options, self: options.own.uid, peer: "server", answerMs: CLIENT_ANSWER_MS });
     this.#options = options;
+    // A resumed line has joined: it syncs, and nothing of connect may come on it.
+    this.#connect = new Supervisor("connect", connectOrder, options.resumed ? "ready" : "proven");
   }
 
   /** Connect's loop is reached (step 8): PING, calls, updates. */
@@ -99,9 +110,9 @@ export class HandsetLine extends Line implements CallLine {
     this.ask("MESSAGE", { feldfon: "update" }, (answer) => this.#challenged(answer));
   }
 
-  /** Leaves in order: the row goes at once and no resume key remains. */
+  /** Leaves the loop in order: the row goes at once and no resume key remains. Before the loop there is nothing to leave. */
   leave(): void {
-    if (this.ended || !this.#leave.allows("c:leave")) return;
+    if (this.ended || !this.ready || !this.#leave.allows("c:leave")) return;
     this.#leave.admit("c:leave");
     this.ask("BYE", { feldfon: "leave" }, () => {
       this.#leave.admit("s:left");
@@ -139,8 +150,8 @@ export class HandsetLine extends Line implements CallLine {
     return this.ready;
   }
 
-  protected override absorbs(callId: string): boolean {
-    return this.#options.calls.absorb(callId);
+  protected override unexpected(callId: string): void {
+    this.#options.calls.unexpected(callId);
   }
 
   protected override take(request: SipRequest): void | Promise<void> {
@@ -291,6 +302,7 @@ export class HandsetLine extends Line implements CallLine {
   }
 
   #sentAway(request: SipRequest): void {
+    if (!this.ready) throw new ProtocolError("out-of-order", "leave: before the phonebook");
     this.#leave.admit("s:leave");
     this.#leave.admit("c:left");
     this.answer(request, 200);

@@ -100,7 +100,8 @@ export abstract class Line {
     const listener = this.transactions.admit(message);
     if (message.type === "request") return await this.take(message);
     if (listener === "unexpected") {
-      if (this.absorbs(message.callId)) return;
+      // Of a call it is that call's fault, and nobody's when the call is over.
+      if (message.callId !== this.callId) return this.unexpected(message.callId);
       throw new ProtocolError("out-of-order", `${kindOf(message)} answers nothing that was asked`);
     }
     await listener?.(message);
@@ -164,8 +165,8 @@ export abstract class Line {
   /** PING has its place in the loop (step 8), not before. */
   protected abstract get mayPing(): boolean;
 
-  /** Whether a call that ended lately has this Call-ID. */
-  protected abstract absorbs(callId: string): boolean;
+  /** An answer came in a call that nobody waits for. */
+  protected abstract unexpected(callId: string): void;
 
   #send(message: SipMessage): void {
     const clear = encodeSip(message);

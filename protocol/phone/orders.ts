@@ -87,14 +87,15 @@ export const syncOrder: Order<SyncPlace, SyncKind> = {
   ready: {},
 };
 
-export type LeavePlace = "here" | "leaving" | "sent-away" | "gone";
+export type LeavePlace = "here" | "leaving" | "sent-away" | "both" | "gone";
 export type LeaveKind = "c:leave" | "s:left" | "s:leave" | "c:left";
 
-/** Orderly leave of the handset, or shutdown of the server; both may cross. */
+/** Orderly leave of the handset, or shutdown of the server, out of the loop (step 8); both may cross. */
 export const leaveOrder: Order<LeavePlace, LeaveKind> = {
   here: { "c:leave": "leaving", "s:leave": "sent-away" },
-  leaving: { "s:left": "gone", "s:leave": "leaving", "c:left": "leaving" },
-  "sent-away": { "c:left": "gone", "c:leave": "sent-away", "s:left": "sent-away" },
+  leaving: { "s:left": "gone", "s:leave": "both" },
+  "sent-away": { "c:left": "gone", "c:leave": "both" },
+  both: { "s:left": "both", "c:left": "gone" }, // the handset closes behind its answer
   gone: {},
 };
 
@@ -134,7 +135,8 @@ export type CallKind =
 /**
  * Source: seed 000, call 1 to 2.3, hang up 1; crossings of design 4. Caller and server start at `idle`, the callee at
  * `called`, since the server's 100 is for the caller alone. "refused" is any final answer of 300 and above, from the
- * callee or the server. `a:gone` and `b:gone` are the 200 of a BYE, by the one who says "my keys are gone".
+ * callee or the server. `a:gone` and `b:gone` are the 200 of a BYE, by the one who says "my keys are gone". A handset
+ * takes a BYE without MAC for `s:bye`: whoever made it, it proves no keys, and the call is over.
  */
 export const callOrder: Order<CallPlace, CallKind> = {
   idle: { "a:invite": "inviting" },
@@ -158,9 +160,8 @@ export const callOrder: Order<CallPlace, CallKind> = {
     "b:ringing": "cancelling",
     "b:answer": "late-answer",
     refused: "ended",
-    "s:bye": "ended",
   },
-  "late-answer": { "s:cancelled": "late-answer", "a:bye": "a-leaving", "b:bye": "b-leaving", "s:bye": "ended" },
+  "late-answer": { "a:bye": "a-leaving", "b:bye": "b-leaving", "s:bye": "ended" },
   "a-leaving": {
     "b:gone": "ended",
     "b:bye": "both-leaving",
@@ -173,6 +174,7 @@ export const callOrder: Order<CallPlace, CallKind> = {
     "a:bye": "both-leaving",
     "a:way": "b-leaving",
     "a:ack": "b-leaving",
+    "a:cancel": "b-leaving",
     "s:bye": "b-leaving",
   },
   "both-leaving": { "a:gone": "a-left", "b:gone": "b-left", "s:bye": "both-leaving" },

@@ -16,7 +16,16 @@ import type { SipRequest, SipResponse } from "../sip.ts";
 import { Supervisor } from "../supervisor.ts";
 import type { Slot, Vault } from "../vault.ts";
 import { Line, type LineOptions, STEP_MS } from "./line.ts";
-import { connectOrder, deltaOrder, leaveOrder, snapshotOrder, syncOrder, updateOrder } from "./orders.ts";
+import {
+  type ConnectKind,
+  type ConnectPlace,
+  connectOrder,
+  deltaOrder,
+  leaveOrder,
+  snapshotOrder,
+  syncOrder,
+  updateOrder,
+} from "./orders.ts";
 
 /** Seed 003: recv_frame(sock, timeout=30). */
 export const SERVER_ANSWER_MS = 30_000;
@@ -53,8 +62,8 @@ export interface LineHost {
   /** An orderly leave was taken: the row goes at once. */
   left(line: ServerLine): void;
   call(line: ServerLine, request: SipRequest): void;
-  /** An answer that nobody waits for: whether a call that ended lately has this Call-ID. */
-  absorbs(callId: string): boolean;
+  /** An answer that nobody waits for: a running call ends with it, of any other it is absorbed. @see CallBroker.absorbs */
+  absorbs(callId: string): unknown;
 }
 
 export interface ServerLineOptions extends Omit<LineOptions, "self" | "peer" | "answerMs"> {
@@ -70,7 +79,7 @@ export class ServerLine extends Line {
   readonly #vault: Vault;
   readonly #host: LineHost;
   readonly #resumed: boolean;
-  readonly #connect = new Supervisor("connect", connectOrder, "proven");
+  readonly #connect: Supervisor<ConnectPlace, ConnectKind>;
   readonly #sync = new Supervisor("sync", syncOrder, "resumed");
   readonly #delta = new Supervisor("delta", deltaOrder, "idle");
   readonly #update = new Supervisor("update", updateOrder, "idle");
@@ -89,6 +98,8 @@ export class ServerLine extends Line {
     this.#vault = options.vault;
     this.#host = options.host;
     this.#resumed = options.resumed;
+    // A resumed line has joined: it syncs, and does not join again.
+    this.#connect = new Supervisor("connect", connectOrder, options.resumed ? "ready" : "proven");
     this.#opening = this.expect(options.resumed ? "sync" : "join", STEP_MS);
   }
 
@@ -110,9 +121,9 @@ export class ServerLine extends Line {
     this.#giveDelta(this.#acknowledged.epoch, ofUpdate);
   }
 
-  /** Shutdown: tells the handset, which closes. */
+  /** Shutdown: tells the handset, which closes. Before the loop nothing may come in between: the line is just closed. */
   sendAway(answered: () => void): void {
-    if (this.ended || !this.#leave.allows("s:leave")) return answered();
+    if (this.ended || !this.ready || !this.#leave.allows("s:leave")) return answered();
     this.#leave.admit("s:leave");
     this.ask("BYE", { feldfon: "leave" }, () => {
       this.#leave.admit("c:left");
@@ -144,8 +155,8 @@ export class ServerLine extends Line {
     return this.ready;
   }
 
-  protected override absorbs(callId: string): boolean {
-    return this.#host.absorbs(callId);
+  protected override unexpected(callId: string): void {
+    this.#host.absorbs(callId);
   }
 
   protected override take(request: SipRequest): void | Promise<void> {
@@ -336,11 +347,11 @@ export class ServerLine extends Line {
   }
 
   #left(request: SipRequest): void {
-    const crossing = this.#leave.place !== "here";
+    if (!this.ready) throw new ProtocolError("out-of-order", "leave: before the phonebook");
     this.#leave.admit("c:leave");
-    if (!crossing) this.#leave.admit("s:left");
+    this.#leave.admit("s:left");
     this.answer(request, 200);
-    if (!crossing) this.end();
+    if (this.#leave.place === "gone") this.end(); // else it crossed mine, which is answered next
     this.#host.left(this);
   }
 

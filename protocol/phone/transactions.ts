@@ -10,6 +10,7 @@ import { hex, type Method, type Party, type SipMessage, type SipRequest, type Si
 
 const BRANCH_BYTES = 8;
 const TAG_BYTES = 8;
+const NOTHING = Buffer.alloc(0);
 
 /** What becomes of an answer; provisional ones (1xx) may come before the final one. */
 export type AnswerListener = (answer: SipResponse) => void | Promise<void>;
@@ -28,6 +29,9 @@ interface Pending {
   listener: AnswerListener;
 }
 
+/** No copy: a message is written before its maker goes on. */
+const viewOf = (body: Uint8Array = NOTHING): Buffer => Buffer.from(body.buffer, body.byteOffset, body.length);
+
 const keyOf = (callId: string, cseq: number, method: Method): string => `${callId}/${cseq}/${method}`;
 
 export class Transactions {
@@ -36,7 +40,7 @@ export class Transactions {
   readonly callId: string;
   readonly #tag = hex(TAG_BYTES);
   readonly #pending = new Map<string, Pending>();
-  /** CSeq of INVITEs that came, by Call-ID, for the ACK or CANCEL that repeats them. */
+  /** CSeq of the INVITE that came, by Call-ID, for the ACK or CANCEL that repeats it. */
   readonly #invitesSeen = new Map<string, number>();
   readonly #seen: RisingCounter;
   #nextCSeq: number;
@@ -66,7 +70,7 @@ export class Transactions {
       callId: parts.callId ?? this.callId,
       cseq: { number: this.#nextCSeq++, method },
       ...(parts.feldfon === undefined ? {} : { feldfon: parts.feldfon }),
-      body: Buffer.from(parts.body ?? []),
+      body: viewOf(parts.body),
     };
     return this.#remember(request, listener);
   }
@@ -79,7 +83,7 @@ export class Transactions {
       method,
       branch: method === "CANCEL" ? invite.branch : hex(BRANCH_BYTES),
       cseq: { number: invite.cseq.number, method },
-      body: Buffer.from(body),
+      body: viewOf(body),
     };
     return this.#remember(request, listener);
   }
@@ -95,14 +99,14 @@ export class Transactions {
       callId: request.callId,
       cseq: request.cseq,
       ...(feldfon === undefined ? {} : { feldfon }),
-      body: Buffer.from(parts.body ?? []),
+      body: viewOf(parts.body),
     };
   }
 
   /**
    * Holds what came against the proven peer and the counters.
    *
-   * @returns the listener of an answer; "absorb" for an answer nobody waits for, which the caller judges; undefined for a request
+   * @returns the listener of an answer; "unexpected" for one nobody waits for, which the line judges; undefined for a request
    * @throws {ProtocolError} `bad-sip`, `out-of-order`
    */
   admit(message: SipMessage): AnswerListener | "unexpected" | undefined {
@@ -124,15 +128,18 @@ export class Transactions {
     if (request.from.party !== this.peer) throw new ProtocolError("bad-sip", "From names another than the proven peer");
     if (request.to.party !== request.uri) throw new ProtocolError("bad-sip", "To and Request-URI name two parties");
     if (request.method === "ACK" || request.method === "CANCEL") {
-      if (this.#invitesSeen.get(request.callId) !== request.cseq.number) {
-        throw new ProtocolError("out-of-order", `${request.method} repeats the number of no INVITE`);
-      }
-      return;
+      // Without an INVITE it is of no call, or of one that is forgotten: that is for the calls to judge.
+      const invited = this.#invitesSeen.get(request.callId) ?? request.cseq.number;
+      if (invited === request.cseq.number) return;
+      throw new ProtocolError("out-of-order", `${request.method} repeats another number than its INVITE's`);
     }
     if (!this.#seen.accept(request.cseq.number)) {
       throw new ProtocolError("out-of-order", `CSeq ${request.cseq.number} of a request is not above all earlier ones`);
     }
-    if (request.method === "INVITE") this.#invitesSeen.set(request.callId, request.cseq.number);
+    // The first one counts: what still follows it is not at fault for a second one.
+    if (request.method === "INVITE" && !this.#invitesSeen.has(request.callId)) {
+      this.#invitesSeen.set(request.callId, request.cseq.number);
+    }
   }
 
   #admitAnswer(answer: SipResponse): AnswerListener | "unexpected" {
@@ -140,6 +147,9 @@ export class Transactions {
     const pending = this.#pending.get(key);
     if (!pending) return "unexpected";
     const { request, listener } = pending;
+    if (answer.status < 200 && request.method !== "INVITE") {
+      throw new ProtocolError("bad-sip", `a provisional answer to ${request.method}`);
+    }
     if (
       answer.branch !== request.branch ||
       answer.from.party !== request.from.party ||

@@ -37,8 +37,8 @@ export class Household {
     });
   }
 
-  async phone(keyNumber: number, name: string): Promise<Phone> {
-    const phone = await Phone.make(this.server, keyNumber, name);
+  async phone(keyNumber: number, name: string, direct = false): Promise<Phone> {
+    const phone = await Phone.make(this.server, keyNumber, name, direct);
     this.phones.push(phone);
     return phone;
   }
@@ -59,6 +59,8 @@ export class Phone {
   readonly #voice: VoiceEngine;
   lastHead: { bytes: Buffer; signature: Buffer } | undefined;
   readonly evidence: Buffer[] = [];
+  /** Kinds of the messages that left this handset. */
+  readonly sent: string[] = [];
   connected!: Extract<LineEvent, { event: "connected" }>;
 
   private constructor(vault: NodeVault, uid: PublicKey["uid"]) {
@@ -67,7 +69,7 @@ export class Phone {
     this.#voice = new VoiceEngine(this.sound);
   }
 
-  static async make(server: FeldfonServer, keyNumber: number, name: string): Promise<Phone> {
+  static async make(server: FeldfonServer, keyNumber: number, name: string, direct = false): Promise<Phone> {
     const vault = new NodeVault();
     const keyPair = await testKeyPair(vault, keyNumber);
     const key = new PublicKey(keyPair.spki);
@@ -80,6 +82,7 @@ export class Phone {
       host: "127.0.0.1",
       port: server.port,
       enrolmentCode: "",
+      direct,
       voice: phone.#voice,
       keep: {
         lastHead: () => phone.lastHead,
@@ -94,7 +97,9 @@ export class Phone {
         phone.events.push(event);
         phone.#told.emit("event");
       },
-      passed: () => {},
+      passed: ({ direction, kind }) => {
+        if (direction === "sent") phone.sent.push(kind);
+      },
     });
     return phone;
   }

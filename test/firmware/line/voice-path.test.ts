@@ -5,6 +5,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { RelayWay } from "@feldfon/firmware/line/voice-path";
+import { type Address, hostOf, parseAddress } from "@feldfon/protocol/media/address";
 import { mediaProfile } from "@feldfon/protocol/media/profile";
 import {
   bindHolds,
@@ -14,6 +15,7 @@ import {
   newRelayId,
   parseRelayDatagram,
 } from "@feldfon/protocol/media/relay";
+import { encodeBindingSuccess, newTransaction, parseStun } from "@feldfon/protocol/media/stun";
 import { VoiceRelay } from "@feldfon/server/relay";
 import { testingVault } from "@feldfon/vault/testing";
 import { VoiceEngine } from "@feldfon/voice/engine";
@@ -224,6 +226,103 @@ describe("Voice's way over the relay", () => {
     await until(() => way.statistics.strange === 1, "counted");
     assert.deepEqual(received, []);
     stranger.close();
+  });
+
+  describe("shared with a direct way", () => {
+    let mapped: Address[];
+    let elsewhere: { datagram: Buffer; source: Address }[];
+    let known: boolean;
+
+    beforeEach(() => {
+      mapped = [];
+      elsewhere = [];
+      known = true;
+      way.share({
+        mapped: (address) => mapped.push(address),
+        receive: (datagram, source) => {
+          elsewhere.push({ datagram, source });
+          return known;
+        },
+      });
+    });
+
+    /** Waits for a STUN request. */
+    async function asked(): Promise<{ transaction: Buffer; from: RemoteInfo }> {
+      const { datagram, from } = await relay.next();
+      const message = parseStun(datagram);
+      assert.ok(message?.type === "request");
+      return { transaction: message.transaction, from };
+    }
+
+    const world = parseAddress("198.51.100.7", 40_000);
+
+    it("asks the server for its address with each BIND, and with the same question until that is answered", async () => {
+      await way.open();
+      const { counter, from } = await bind();
+      const first = await asked();
+      answer(counter, from);
+      await until(() => way.statistics.bound, "bound");
+      clock.tick(500);
+      const again = await asked();
+      assert.deepEqual(again.transaction, first.transaction);
+      answer(0, from, encodeBindingSuccess(newTransaction(), parseAddress("203.0.113.66", 1)));
+      answer(0, from, encodeBindingSuccess(first.transaction, world));
+      answer(0, from, encodeBindingSuccess(first.transaction, parseAddress("203.0.113.66", 1)));
+      await until(() => way.statistics.strange === 2, "the wrong one and the late one");
+      assert.deepEqual(mapped, [world]);
+      clock.tick(500);
+      await quiet();
+      clock.tick(14_500);
+      await bind();
+      assert.notDeepEqual((await asked()).transaction, first.transaction);
+    });
+
+    it("hands over what comes from elsewhere with its source, and counts it when nobody knows that source", async () => {
+      const from = await bound();
+      await asked();
+      const stranger = createSocket("udp4");
+      stranger.send(packet(1), from.port, "127.0.0.1");
+      await until(() => elsewhere.length === 1, "from elsewhere");
+      const { datagram, source } = elsewhere[0]!;
+      assert.deepEqual([datagram, hostOf(source), source.port], [packet(1), "127.0.0.1", stranger.address().port]);
+      assert.equal(way.statistics.strange, 0);
+      known = false;
+      stranger.send(packet(2), from.port, "127.0.0.1");
+      await until(() => way.statistics.strange === 1, "counted");
+      assert.deepEqual(received, [], "nothing of it passes for the relay's");
+      stranger.close();
+    });
+
+    it("sends past the relay from the same port, and does not take the silence of the relay for a fault then", async () => {
+      const from = await bound();
+      await asked();
+      const other = new HandRelay();
+      const port = await other.listen();
+      way.sendTo(parseAddress("127.0.0.1", port), packet(5));
+      const came = await other.next();
+      assert.deepEqual([came.datagram, came.from.port, way.port], [packet(5), from.port, from.port]);
+      answer(0, from, encodeData(relayId, packet(1)));
+      await until(() => received.length === 1, "voice over the relay");
+      clock.tick(900);
+      other.socket.send(packet(6), from.port, "127.0.0.1");
+      await until(() => elsewhere.length === 1, "voice past the relay");
+      const stun = relay.came.splice(0);
+      assert.ok(stun.every(({ datagram }) => parseStun(datagram)));
+      clock.tick(600);
+      for (let turns = 0; turns < 20; turns++) await turn();
+      assert.equal(relay.came.length, 2);
+      assert.ok(
+        relay.came.every(({ datagram }) => parseStun(datagram)),
+        "no BIND: something came a moment ago",
+      );
+      other.socket.close();
+    });
+  });
+
+  it("asks nobody for its address when it is not shared", async () => {
+    await way.open();
+    await bind();
+    await quiet();
   });
 
   it("wipes its key and falls silent when it is closed", async () => {

@@ -1,12 +1,19 @@
 /**
  * The telephone on a stage: any number of handsets and one server in memory, real keys, real channels, a wire on which
- * a test can lose, repeat, swap and alter what passes, and a clock it moves by hand.
+ * a test can hold, lose, repeat, swap and alter what passes, and a clock it moves by hand.
+ *
+ *     HandsetLine --seal--> spoken, edit --> meddle --> Wire.toward.server --deliver--> ServerLine, broker
+ *                           (the message)    (frame)    held, or oldest first
+ *
+ * What follows a fault or a loss is done here as firmware and server do it: whoever found a fault keeps nothing, and for
+ * whoever did not the line is lost.
  */
+import { randomBytes } from "node:crypto";
 import { signBatch } from "@feldfon/protocol/channel/batch";
 import { ChannelClient } from "@feldfon/protocol/channel/client";
 import { ResumeClient, ResumeServer } from "@feldfon/protocol/channel/resume";
+import { SealedChannel, type Side } from "@feldfon/protocol/channel/sealed";
 import { ChannelServer } from "@feldfon/protocol/channel/server";
-import type { SealedChannel } from "@feldfon/protocol/channel/sealed";
 import type { ResumeTicket } from "@feldfon/protocol/channel/ticket";
 import { Follower } from "@feldfon/protocol/directory/follower";
 import { MerkleLog } from "@feldfon/protocol/directory/log";
@@ -19,54 +26,148 @@ import {
   step2Rows,
 } from "@feldfon/protocol/directory/phonebook";
 import { logLeaf, nextHead, type SignedHead, signHead } from "@feldfon/protocol/directory/tree-head";
+import { ProtocolError } from "@feldfon/protocol/errors";
 import { PublicKey, type Uid } from "@feldfon/protocol/identity";
-import { CallBroker, type BrokerHost, type RelayEnd } from "@feldfon/protocol/phone/broker";
+import { type BrokerHost, CallBroker, type RelayEnd } from "@feldfon/protocol/phone/broker";
 import type { PhoneEvent } from "@feldfon/protocol/phone/events";
 import { HandsetCalls } from "@feldfon/protocol/phone/handset-calls";
 import { HandsetLine } from "@feldfon/protocol/phone/handset-line";
 import type { Passed } from "@feldfon/protocol/phone/line";
 import { type JoinRefusal, type JoinRequest, type LineHost, ServerLine } from "@feldfon/protocol/phone/server-line";
+import { encodeSip, hex, parseSip, type SipMessage } from "@feldfon/protocol/sip";
 import type { KeyPair } from "@feldfon/protocol/vault";
 import { type TestingVault, testingVault } from "@feldfon/vault/testing";
 import { testKeyPair } from "../../keys.ts";
 
+/** The two ends of a line. */
+export type End = "handset" | "server";
+
+export const otherEnd = (end: End): End => (end === "handset" ? "server" : "handset");
+
 /** One frame body on the wire between a handset and the server. */
 export interface Frame {
-  from: "handset" | "server";
+  from: End;
   body: Buffer;
+}
+
+/** One message as its sender meant it, before the channel sealed it. */
+export interface Spoken {
+  from: End;
+  message: SipMessage;
 }
 
 /** What a test may do to a frame: pass it on as it is, or as other frames, or as none. */
 export type Meddler = (frame: Frame) => Buffer[];
 
-/** Both directions of one line, in order. */
+interface Receiver {
+  receive(body: Buffer): Promise<void>;
+  /** Told once, when this end found a fault. */
+  failed(error: Error): void;
+}
+
+/** Both directions of one line, each in order. */
 export class Wire {
-  readonly queue: Frame[] = [];
+  /** On its way to that end, oldest first. */
+  readonly toward: Record<End, Buffer[]> = { handset: [], server: [] };
   readonly history: Frame[] = [];
+  readonly spoken: Spoken[] = [];
+  /** What is for these ends stays on the wire. */
+  readonly held = new Set<End>();
   meddle: Meddler = ({ body }) => [body];
+  /** A liar's chance: another message in the place of the one that is spoken, truly sealed. */
+  edit: (spoken: Spoken) => SipMessage = ({ message }) => message;
   /** The error that closed one end, if any. */
-  fault: { at: "handset" | "server"; error: Error } | undefined;
-  handset: ((body: Buffer) => Promise<void>) | undefined;
-  server: ((body: Buffer) => Promise<void>) | undefined;
+  fault: { at: End; error: Error } | undefined;
+  readonly #receivers: Partial<Record<End, Receiver>> = {};
+  readonly #receiving = new Set<End>();
+
+  connect(end: End, receiver: Receiver): void {
+    this.#receivers[end] = receiver;
+  }
 
   push(frame: Frame): void {
     this.history.push(frame);
-    for (const body of this.meddle(frame)) this.queue.push({ from: frame.from, body });
+    for (const body of this.meddle(frame)) this.toward[otherEnd(frame.from)].push(body);
   }
 
-  /** Delivers the oldest frame. @returns false when there is none */
-  async step(): Promise<boolean> {
-    const frame = this.queue.shift();
-    if (!frame) return false;
-    const at = frame.from === "handset" ? "server" : "handset";
-    try {
-      await this[at]?.(frame.body);
-    } catch (error) {
-      this.fault ??= { at, error: error as Error };
-      this.queue.length = 0;
-      this.handset = this.server = undefined;
+  /** Nothing passes any more. */
+  cut(): void {
+    for (const end of ["handset", "server"] as const) {
+      this.toward[end].length = 0;
+      delete this.#receivers[end];
     }
-    return true;
+  }
+
+  /** One end has gone; what is still on its way from it arrives. */
+  close(end: End): void {
+    this.toward[end].length = 0;
+    delete this.#receivers[end];
+  }
+
+  /** A frame can arrive there: none before it is still being dealt with. */
+  ready(end: End): boolean {
+    const waiting = this.toward[end].length > 0 && this.#receivers[end] !== undefined;
+    return waiting && !this.held.has(end) && !this.#receiving.has(end);
+  }
+
+  /** Delivers the oldest frame; resolves once it is dealt with. */
+  async deliver(end: End): Promise<void> {
+    const receiver = this.#receivers[end];
+    const body = this.toward[end].shift();
+    if (!receiver || !body) throw new Error(`nothing is on its way to the ${end}`);
+    this.#receiving.add(end);
+    try {
+      await receiver.receive(body);
+    } catch (error) {
+      if (this.#receivers[end] !== receiver) return; // the line was cut meanwhile
+      this.fault ??= { at: end, error: error as Error };
+      this.cut();
+      receiver.failed(error as Error);
+    } finally {
+      this.#receiving.delete(end);
+    }
+  }
+}
+
+/** RSA under way in the vaults of a stage, so that a test knows when nothing moves by itself any more. */
+export class Jobs {
+  readonly #computing = new Set<Promise<unknown>>();
+  /** Results begun while `holding`, oldest first: each is let out by hand. */
+  readonly withheld: (() => void)[] = [];
+  holding = false;
+
+  watch(vault: TestingVault): TestingVault {
+    const sign = vault.sign.bind(vault);
+    const unwrap = vault.unwrap.bind(vault);
+    vault.sign = (...parts) => this.#job(sign(...parts));
+    vault.unwrap = (...parts) => this.#job(unwrap(...parts));
+    return vault;
+  }
+
+  /** Lets one result out. */
+  letOut(index: number): void {
+    this.withheld.splice(index, 1)[0]?.();
+  }
+
+  /** Until every job is computed and all that follows from it has run. */
+  async computed(): Promise<void> {
+    do {
+      await Promise.allSettled(this.#computing);
+      await new Promise((resolve) => setImmediate(resolve));
+    } while (this.#computing.size > 0);
+  }
+
+  async #job<Result>(job: Promise<Result>): Promise<Result> {
+    let release = (): void => {};
+    const released = this.holding ? new Promise<void>((resolve) => (release = resolve)) : undefined;
+    if (released) this.withheld.push(release);
+    this.#computing.add(job);
+    try {
+      return await job;
+    } finally {
+      this.#computing.delete(job);
+      await released;
+    }
   }
 }
 
@@ -77,12 +178,13 @@ export class StageClock {
 
 /** The server: one directory, its log, every line, the broker. */
 export class StageServer implements LineHost, BrokerHost {
-  readonly vault: TestingVault = testingVault();
+  readonly vault: TestingVault;
   readonly clock: StageClock;
+  readonly jobs: Jobs;
   readonly key: PublicKey;
   readonly keyPair: KeyPair;
-  readonly directory: Directory;
-  readonly log = new MerkleLog();
+  directory: Directory;
+  log = new MerkleLog();
   readonly heads: SignedHead[] = [];
   readonly ops: Op[][] = [];
   readonly broker: CallBroker;
@@ -95,8 +197,9 @@ export class StageServer implements LineHost, BrokerHost {
   /** Whether changes go out as they happen. */
   pushing = true;
 
-  private constructor(clock: StageClock, keyPair: KeyPair, vault: TestingVault) {
+  private constructor(clock: StageClock, jobs: Jobs, keyPair: KeyPair, vault: TestingVault) {
     this.clock = clock;
+    this.jobs = jobs;
     this.vault = vault;
     this.keyPair = keyPair;
     this.key = new PublicKey(keyPair.spki);
@@ -105,8 +208,9 @@ export class StageServer implements LineHost, BrokerHost {
   }
 
   static async make(clock = new StageClock(), keyNumber = 0): Promise<StageServer> {
-    const vault = testingVault();
-    const server = new StageServer(clock, await testKeyPair(vault, keyNumber), vault);
+    const jobs = new Jobs();
+    const vault = jobs.watch(testingVault());
+    const server = new StageServer(clock, jobs, await testKeyPair(vault, keyNumber), vault);
     await server.commit([]);
     return server;
   }
@@ -122,15 +226,23 @@ export class StageServer implements LineHost, BrokerHost {
     if (this.pushing) for (const line of this.lines.values()) line.offerDelta();
   }
 
+  /** Tells another story from here on: the newest epoch never was. */
+  takeBack(): void {
+    this.heads.pop();
+    const undone = this.ops.pop()!;
+    this.directory = new Directory(this.key);
+    for (const op of this.ops.flat()) this.directory.apply(op);
+    this.log = new MerkleLog();
+    for (const signed of this.heads) this.log.append(logLeaf(signed));
+    for (const op of undone) if (op.op === "append") this.names.delete(op.row.uid);
+  }
+
   async join(line: ServerLine, { key, name }: JoinRequest): Promise<{ joined: true } | { refused: JoinRefusal }> {
     if (this.refusal) return { refused: this.refusal };
     const row = this.directory.rowOf(key.uid);
     const old = this.lines.get(key.uid);
-    if (old && old !== line) {
-      this.lines.delete(key.uid);
-      this.broker.lineGone(key.uid);
-      old.wipe();
-    }
+    this.forgetTickets(key.uid);
+    if (old && old !== line) this.gone(old);
     this.names.set(key.uid, name);
     if (!row) await this.commit([{ op: "append", row: { uid: key.uid, name, key, flags: 0 } }]);
     return { joined: true };
@@ -170,15 +282,52 @@ export class StageServer implements LineHost, BrokerHost {
   }
 
   ready(line: ServerLine): void {
+    const old = this.lines.get(line.uid);
     this.lines.set(line.uid, line);
+    if (old && old !== line) this.gone(old);
+    const { ticket } = line.channel;
+    if (ticket) this.tickets.set(ticket.id.toString("hex"), { ticket, client: line.client });
     this.broker.lineBack(line);
     if (this.pushing) for (const other of this.lines.values()) if (other !== line) other.offerDelta();
   }
 
   left(line: ServerLine): void {
-    this.lines.delete(line.uid);
+    this.forgetTickets(line.uid);
+    if (this.lines.get(line.uid) === line) this.lines.delete(line.uid);
     this.broker.lineGone(line.uid);
     void this.remove(line.uid);
+  }
+
+  /** A line that nobody is at fault for: its ticket is kept. */
+  lost(line: ServerLine): void {
+    const ticket = line.keepResume();
+    if (ticket) this.tickets.set(ticket.id.toString("hex"), { ticket, client: line.client });
+    if (this.lines.get(line.uid) !== line) return;
+    this.lines.delete(line.uid);
+    if (ticket) this.broker.lineLost(line.uid);
+    else this.broker.lineGone(line.uid);
+  }
+
+  /** A fault, a leave, a replacement: nothing is kept. */
+  gone(line: ServerLine): void {
+    line.wipe();
+    if (this.lines.get(line.uid) !== line) return;
+    this.lines.delete(line.uid);
+    this.broker.lineGone(line.uid);
+  }
+
+  /** 30 s after a loss. */
+  forgetTickets(uid: Uid): void {
+    for (const [id, { ticket, client }] of this.tickets) {
+      if (client.uid !== uid) continue;
+      this.tickets.delete(id);
+      ticket.wipe();
+      if (!this.lines.has(uid)) this.broker.lineGone(uid);
+    }
+  }
+
+  tick(): void {
+    this.broker.tick(this.now());
   }
 
   call: LineHost["call"] = (line, request) => this.broker.receive(line, request);
@@ -216,7 +365,7 @@ export class StageServer implements LineHost, BrokerHost {
 }
 
 export class StageHandset {
-  readonly vault: TestingVault = testingVault();
+  readonly vault: TestingVault;
   readonly server: StageServer;
   readonly keyPair: KeyPair;
   readonly key: PublicKey;
@@ -249,7 +398,7 @@ export class StageHandset {
   }
 
   static async make(server: StageServer, keyNumber: number, name: string): Promise<StageHandset> {
-    const vault = testingVault();
+    const vault = server.jobs.watch(testingVault());
     return new StageHandset(server, await testKeyPair(vault, keyNumber), vault, name);
   }
 
@@ -257,14 +406,20 @@ export class StageHandset {
     return this.key.uid;
   }
 
+  /** In the loop. */
+  get here(): boolean {
+    return this.line?.ready === true && !this.line.ended && !this.line.channel.closed;
+  }
+
   /** The latest event of that name. */
   last<Name extends PhoneEvent["event"]>(name: Name): Extract<PhoneEvent, { event: Name }> | undefined {
     return this.events.findLast((event) => event.event === name) as Extract<PhoneEvent, { event: Name }> | undefined;
   }
 
-  /** M1..M4: the channel on both ends, as the server's connection would make it. */
+  /** M1..M4: the channel on both ends, as the server's connection would make it. Calls from before are over. */
   async open(): Promise<void> {
     const { server } = this;
+    this.calls.endAll();
     const client = new ChannelClient({ vault: this.vault, keyPair: this.keyPair, serverUid: server.key.uid });
     const half = new ChannelServer({ vault: server.vault, serverKey: server.key });
     const { leaf } = half.hello(client.start());
@@ -273,36 +428,102 @@ export class StageHandset {
     this.#attach(channel, half.prove(m4), client.callId, 2, false);
   }
 
+  /** Says this on the line, truly sealed, whatever its order. */
+  speak(from: End, message: SipMessage): void {
+    const channel = from === "handset" ? this.line!.channel : this.serverLine!.channel;
+    this.wire.push({ from, body: channel.seal(encodeSip(message)) });
+  }
+
+  /** A channel as M1..M4 or R1, R2 leave it, made of a secret that both ends are given: a line in no time. */
+  openAt(place: "joining" | "resuming"): void {
+    this.calls.lineLost();
+    const [th, secret] = [randomBytes(32), randomBytes(32)];
+    const make = place === "joining" ? SealedChannel.connected : SealedChannel.resumed;
+    const channel = (side: Side, { vault }: { vault: TestingVault }, peer: Uid) =>
+      make({ vault, side, peer, th, secret: vault.import("derive", secret) });
+    const ends = [channel("client", this, this.server.key.uid), channel("server", this.server, this.uid)] as const;
+    this.#attach(...ends, hex(16), place === "joining" ? 2 : 1, place === "resuming");
+  }
+
+  /** Whether both ends still hold the ticket of the lost line. */
+  get resumable(): boolean {
+    return this.#kept() !== undefined;
+  }
+
   /** R1, R2 with the ticket both ends kept. */
   resume(): void {
     const { server } = this;
     const client = new ResumeClient({ vault: this.vault, ticket: this.ticket!, uid: this.uid });
     const r1 = client.start();
-    const kept = server.tickets.get(ResumeServer.idOf(r1).toString("hex"))!;
     const half = new ResumeServer({ vault: server.vault });
-    const { r2, channel, callId } = half.accept(r1, kept.ticket);
+    const { r2, channel, callId } = half.accept(r1, this.#kept()!);
     this.#attach(client.receive(r2), channel, callId, 1, true);
   }
 
-  /** The line is cut: no fault, no leave. Both ends keep a ticket. */
-  cut(): void {
-    const { server, uid } = this;
-    this.wire.handset = this.wire.server = undefined;
-    this.wire.queue.length = 0;
-    this.calls.lineLost();
-    this.ticket = this.line?.ready ? this.line.channel.keepResume() : undefined;
-    const ticket = this.serverLine?.keepResume();
-    if (ticket) server.tickets.set(ticket.id.toString("hex"), { ticket, client: this.key });
-    if (server.lines.get(uid) === this.serverLine) server.lines.delete(uid);
-    server.broker.lineLost(uid);
+  /** The line is lost: no fault, no leave. Both ends keep a ticket, or the server has not noticed yet. */
+  cut(noticed: "both" | "handset" = "both"): void {
+    this.wire.cut();
+    this.#lost();
+    if (noticed === "both" && this.serverLine) this.server.lost(this.serverLine);
+  }
+
+  /** Nothing of a lost line is to be resumed any more, here or there. */
+  forget(): void {
+    this.ticket?.wipe();
+    this.ticket = undefined;
+    this.server.forgetTickets(this.uid);
+    this.calls.endAll();
+  }
+
+  /** Time passes: a line that waited too long for something is lost. */
+  tick(): void {
+    try {
+      if (this.line && !this.line.channel.closed) this.line.tick();
+      if (this.serverLine && !this.serverLine.channel.closed) this.serverLine.tick();
+    } catch (error) {
+      if (!(error instanceof ProtocolError && error.code === "timeout")) throw error;
+      this.timeouts.push(error.message);
+      this.cut();
+    }
+    this.calls.tick(this.server.now());
+  }
+
+  /** What lines were given up for. */
+  readonly timeouts: string[] = [];
+
+  #kept(): ResumeTicket | undefined {
+    const id = this.ticket?.spent === false ? this.ticket.id.toString("hex") : "";
+    const kept = this.server.tickets.get(id)?.ticket;
+    return kept?.spent === false ? kept : undefined;
+  }
+
+  #lost(): void {
+    const { line } = this;
+    if (line && !line.channel.closed) {
+      this.ticket = line.ready && !line.ended ? line.channel.keepResume() : undefined;
+      line.channel.wipe();
+    }
+    if (this.ticket) this.calls.lineLost();
+    else this.calls.endAll();
+  }
+
+  #gone(): void {
+    this.line?.channel.wipe();
+    this.ticket = undefined;
+    this.calls.endAll();
   }
 
   #attach(channel: SealedChannel, serverChannel: SealedChannel, callId: string, usedCSeq: number, resumed: boolean) {
     const { server } = this;
     const wire = new Wire();
     wire.meddle = this.wire.meddle;
+    wire.edit = this.wire.edit;
+    this.wire.cut();
     this.wire = wire;
+    this.ticket = undefined;
     const { now } = server.clock;
+    tap(channel, "handset", wire);
+    tap(serverChannel, "server", wire);
     const line = new HandsetLine({
       vault: this.vault,
       keyPair: this.keyPair,
@@ -332,32 +553,91 @@ export class StageHandset {
       now,
       outlet: { send: (body) => wire.push({ from: "server", body }), passed: () => {} },
     });
-    wire.handset = (body) => line.receive(body);
-    wire.server = (body) => serverLine.receive(body);
     this.line = line;
     this.serverLine = serverLine;
+    wire.connect("handset", {
+      receive: async (body) => {
+        await line.receive(body);
+        if (!line.ended) return;
+        wire.close("handset");
+        this.#gone();
+      },
+      failed: () => {
+        this.#gone();
+        server.lost(serverLine);
+      },
+    });
+    wire.connect("server", {
+      receive: async (body) => {
+        await serverLine.receive(body);
+        if (!serverLine.ended) return;
+        wire.close("server");
+        server.gone(serverLine);
+      },
+      failed: () => {
+        server.gone(serverLine);
+        this.#lost();
+      },
+    });
   }
+}
+
+/** Notes what an end says before it is sealed, and lets a test say something else. */
+function tap(channel: SealedChannel, from: End, wire: Wire): void {
+  const seal = channel.seal.bind(channel);
+  channel.seal = (clear) => {
+    const message = wire.edit({ from, message: parseSip(clear) });
+    wire.spoken.push({ from, message });
+    return seal(encodeSip(message));
+  };
 }
 
 /** Lets everything happen that is on its way, RSA included. */
 export async function settle(...handsets: StageHandset[]): Promise<void> {
-  for (let quiet = 0; quiet < 6; ) {
-    let moved = false;
-    for (const { wire } of handsets) while (await wire.step()) moved = true;
-    quiet = moved ? 0 : quiet + 1;
-    await new Promise((resolve) => setTimeout(resolve, quiet < 3 ? 0 : 4));
+  const { jobs } = handsets[0]!.server;
+  for (let moved = true; moved; ) {
+    await jobs.computed();
+    moved = false;
+    for (const { wire } of handsets) {
+      for (const end of ["server", "handset"] as const) {
+        if (!wire.ready(end)) continue;
+        await wire.deliver(end);
+        moved = true;
+      }
+    }
   }
+}
+
+/** Moves the clock, as timers would notice it, and lets happen what follows. */
+export async function later(ms: number, ...handsets: StageHandset[]): Promise<void> {
+  const { server } = handsets[0]!;
+  server.clock.nowMs += ms;
+  for (const handset of handsets) handset.tick();
+  server.tick();
+  await settle(...handsets);
+}
+
+/** Slots in use: each handset's, then the server's. */
+export function slots(...handsets: StageHandset[]): number[] {
+  return [...handsets, handsets[0]!.server].map(({ vault }) => vault.status().slotsInUse);
+}
+
+/** Handsets of these names, connected. */
+export async function connected(...names: string[]): Promise<{ server: StageServer; handsets: StageHandset[] }> {
+  const server = await StageServer.make();
+  const handsets: StageHandset[] = [];
+  for (const name of names) {
+    const handset = await StageHandset.make(server, handsets.length + 1, name);
+    handsets.push(handset);
+    await handset.open();
+    handset.line!.start();
+    await settle(...handsets);
+  }
+  return { server, handsets };
 }
 
 /** Two handsets, connected. */
 export async function connectedPair(): Promise<{ server: StageServer; a: StageHandset; b: StageHandset }> {
-  const server = await StageServer.make();
-  const a = await StageHandset.make(server, 1, "Anna");
-  const b = await StageHandset.make(server, 2, "Ben");
-  for (const handset of [a, b]) {
-    await handset.open();
-    handset.line!.start();
-    await settle(a, b);
-  }
-  return { server, a, b };
+  const { server, handsets } = await connected("Anna", "Ben");
+  return { server, a: handsets[0]!, b: handsets[1]! };
 }

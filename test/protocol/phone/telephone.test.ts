@@ -1,6 +1,6 @@
 /** Both halves of the telephone face to face: connect, deltas, update, calls and their ends (seeds 000 and 003). */
 import assert from "node:assert/strict";
-import { connectedPair, settle, StageHandset, StageServer } from "./stage.ts";
+import { connectedPair, StageHandset, StageServer, settle } from "./stage.ts";
 
 describe("telephone: connect", () => {
   it("leads a handset through the eight steps, and both ends hold the same root", async () => {
@@ -137,10 +137,7 @@ describe("telephone: call", () => {
       keys.push(a.vault.reveal(a.last("agreed")!.keys.media.send));
       hangsUp.calls.hangUp();
       await settle(a, b);
-      assert.deepEqual(
-        [hangsUp.last("ended")?.why, hangsUp.last("ended")?.erased],
-        ["hung-up-here", "both"],
-      );
+      assert.deepEqual([hangsUp.last("ended")?.why, hangsUp.last("ended")?.erased], ["hung-up-here", "both"]);
       assert.deepEqual([other.last("ended")?.why, other.last("ended")?.erased], ["hung-up-there", "both"]);
       assert.equal(a.calls.current, undefined);
       assert.equal(b.calls.current, undefined);

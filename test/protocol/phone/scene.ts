@@ -1,0 +1,187 @@
+/**
+ * The stage, directed in short sentences, so that a test shows an interleaving the way it happens:
+ *
+ *     "a dials b"   somebody presses something, or the server does
+ *     "a>"   ">b"   the oldest message from a arrives at the server; the oldest for b arrives there
+ *     "5 s"         time passes
+ *
+ * After each sentence all has happened that needs no other message: RSA is done, the ends wait.
+ */
+import { Supervisor } from "@feldfon/protocol/supervisor";
+import { type End, StageHandset, StageServer } from "./stage.ts";
+
+const NAMES = { a: "Anna", b: "Ben", c: "Cleo" } as const;
+
+/** A handset by its letter. */
+export type Letter = keyof typeof NAMES;
+const LETTERS = ["a", "b", "c"] as const;
+
+export class Scene {
+  readonly server: StageServer;
+  readonly a: StageHandset;
+  readonly b: StageHandset;
+  readonly c: StageHandset;
+  /** Whose turn it is. */
+  acting: Letter | "server" = "server";
+
+  private constructor(server: StageServer, [a, b, c]: readonly StageHandset[]) {
+    this.server = server;
+    this.a = a!;
+    this.b = b!;
+    this.c = c!;
+  }
+
+  /** Three handsets and a server that have not met yet. */
+  static async make(): Promise<Scene> {
+    const server = await StageServer.make();
+    const handsets = [];
+    for (const name of Object.values(NAMES)) {
+      handsets.push(await StageHandset.make(server, handsets.length + 1, name));
+    }
+    return new Scene(server, handsets);
+  }
+
+  /** These are connected. */
+  static async connected(...letters: Letter[]): Promise<Scene> {
+    const scene = await Scene.make();
+    for (const letter of letters) await scene.play(`${letter} opens`, `${letter} starts`, "settle");
+    return scene;
+  }
+
+  get all(): StageHandset[] {
+    return [this.a, this.b, this.c];
+  }
+
+  async play(...moves: string[]): Promise<void> {
+    for (const move of moves) await this.#move(move);
+  }
+
+  async #move(move: string): Promise<void> {
+    const arrival = /^([abc])>$|^>([abc])$/.exec(move);
+    const seconds = /^(\d+) s$/.exec(move);
+    const press = /^([abc]) ([a-z ]+?)(?: ([abc]))?$/.exec(move);
+    const order = /^the (.+?)(?: ([abc]))?$/.exec(move);
+    if (move === "settle") await this.#settle();
+    else if (arrival) await this.#arrive((arrival[1] ?? arrival[2]) as Letter, arrival[1] ? "server" : "handset");
+    else if (seconds) await this.#pass(Number(seconds[1]) * 1_000);
+    else if (press) await this.#press(press[1] as Letter, press[2]!, press[3] as Letter | undefined);
+    else if (order) await this.#serve(order[1]!, order[2] as Letter | undefined);
+    else throw new Error(`no such move: ${move}`);
+    await this.server.jobs.computed();
+  }
+
+  async #settle(): Promise<void> {
+    for (let moved = true; moved; ) {
+      await this.server.jobs.computed();
+      moved = false;
+      for (const letter of LETTERS) {
+        for (const end of ["server", "handset"] as const) {
+          if (!this[letter].wire.ready(end)) continue;
+          await this.#arrive(letter, end);
+          moved = true;
+        }
+      }
+    }
+  }
+
+  async #arrive(letter: Letter, end: End): Promise<void> {
+    this.acting = end === "server" ? "server" : letter;
+    await this[letter].wire.deliver(end);
+  }
+
+  async #pass(ms: number): Promise<void> {
+    const { server } = this;
+    server.clock.nowMs += ms;
+    for (const letter of LETTERS) {
+      this.acting = letter;
+      this[letter].tick();
+      await server.jobs.computed();
+    }
+    this.acting = "server";
+    server.tick();
+  }
+
+  async #press(letter: Letter, what: string, whom: Letter | undefined): Promise<void> {
+    this.acting = letter;
+    const handset = this[letter];
+    const { calls } = handset;
+    // A call is dialled and accepted while RSA works: what comes of it is an event.
+    const presses: Record<string, () => unknown> = {
+      opens: () => handset.open(),
+      "is at the door": () => handset.openAt("joining"),
+      "is back": () => handset.openAt("resuming"),
+      starts: () => handset.line!.start(),
+      updates: () => handset.line!.update(),
+      leaves: () => handset.line!.leave(),
+      "is cut": () => handset.cut(),
+      "alone is cut": () => handset.cut("handset"),
+      "is forgotten": () => handset.forget(),
+      resumes: () => handset.resume(),
+      dials: () => void calls.dial(this[whom!].uid),
+      accepts: () => void calls.accept(),
+      "hangs up": () => calls.hangUp(),
+      "tells its way": () => calls.tellWay(calls.current!.id, []),
+    };
+    const pressed = presses[what];
+    if (!pressed) throw new Error(`no such move: ${letter} ${what}`);
+    await pressed();
+  }
+
+  async #serve(what: string, whom: Letter | undefined): Promise<void> {
+    this.acting = "server";
+    const { server } = this;
+    const orders: Record<string, () => unknown> = {
+      "directory changes": () => server.commit([]),
+      "server sends away": () => this[whom!].serverLine!.sendAway(() => {}),
+      "server keeps quiet": () => {
+        server.pushing = false;
+      },
+      "server forgets heads": () => {
+        server.headHash = () => undefined;
+      },
+      "server forgets changes": () => {
+        const delta = server.delta.bind(server);
+        server.delta = (from) => (from === server.head().head.epoch ? delta(from) : undefined);
+      },
+    };
+    const served = orders[what];
+    if (!served) throw new Error(`no such move: the ${what}`);
+    await served();
+  }
+}
+
+/** Sees every supervisor of the telephone at work: which rows are walked, and who stands where. */
+export class Watch {
+  /** "conversation place kind" */
+  readonly rows = new Set<string>();
+  readonly #acting: () => string;
+  readonly #latest = new Map<string, Supervisor<string, string>>();
+  readonly #admit = Supervisor.prototype.admit;
+
+  /** @param acting whose turn it is when something is admitted */
+  constructor(acting: () => string) {
+    this.#acting = acting;
+    const watch = this;
+    const admit = this.#admit;
+    Supervisor.prototype.admit = function (this: Supervisor<string, string>, kind: string) {
+      const { conversation, place } = this;
+      watch.#latest.set(`${watch.#acting()} ${conversation}`, this);
+      admit.call(this, kind);
+      watch.rows.add(`${conversation} ${place} ${kind}`);
+    };
+  }
+
+  /** Where somebody stands in a conversation. */
+  place(who: string, conversation: string): string | undefined {
+    return this.#latest.get(`${who} ${conversation}`)?.place;
+  }
+
+  /** A new line begins: its conversations have not. */
+  forget(): void {
+    this.#latest.clear();
+  }
+
+  end(): void {
+    Supervisor.prototype.admit = this.#admit;
+  }
+}
