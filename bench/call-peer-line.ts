@@ -31,7 +31,7 @@ export class PeerLine {
   readonly #open: { key: KeyObject; iv: Buffer };
   #sealed = 0;
   #opened = 0;
-  #rest = Buffer.alloc(0);
+  #rest: Buffer = Buffer.alloc(0);
 
   /** @param keys key(32) | iv(12) of each direction; kept as Node takes them soonest */
   constructor(socket: Socket, keys: { seal: Buffer; open: Buffer }) {
@@ -55,7 +55,7 @@ export class PeerLine {
 
   /** Clear texts of the frames that are whole now. */
   *read(chunk: Buffer): Generator<Buffer> {
-    let bytes = this.#rest.length > 0 ? Buffer.concat([this.#rest, chunk]) : chunk;
+    let bytes: Buffer = this.#rest.length > 0 ? Buffer.concat([this.#rest, chunk]) : chunk;
     while (bytes.length >= LENGTH_BYTES) {
       const end = LENGTH_BYTES + bytes.readUInt32BE();
       if (bytes.length < end) break;

@@ -85,192 +85,276 @@ export interface SipResponse extends SipHead {
 export type SipMessage = SipRequest | SipResponse;
 
 /** A message while its lines are read or written. */
-type Draft = Partial<Omit<SipRequest, "type"> & Omit<SipResponse, "type">>;
+type Draft = { type: SipMessage["type"] } & Partial<Omit<SipRequest, "type"> & Omit<SipResponse, "type">>;
 
 interface Header {
-  readonly name: string;
+  /** With its colon and space. */
+  readonly label: string;
   /** Whether this header has to stand in the message, may, or must not. */
   readonly wanted: (draft: Draft) => "must" | "may" | "never";
-  readonly form: RegExp;
-  /** Takes what `form` found. @returns false when a form that is right holds a value that is not */
-  readonly read: (draft: Draft, groups: string[]) => boolean;
+  /** Takes the value. @returns false for another form, and for a value that contradicts the message */
+  readonly read: (draft: Draft, head: HeadReader) => boolean;
   /** @returns undefined when the message has no such header */
   readonly write: (draft: Draft) => string | undefined;
 }
 
+const LINE_END = "\r\n";
+const HEAD_END = LINE_END + LINE_END;
+const NO_START_LINE = "the first line is neither a request nor a status line that this protocol knows";
 const CHALLENGE = 'Feldfon realm="feldfon"';
 const CONTENT_TYPE = "application/octet-stream";
 const MAX_CSEQ = 2 ** 31 - 1;
-const METHOD = METHODS.join("|");
-const REQUEST_LINE = new RegExp(`^(${METHOD}) sip:(server|[0-9a-f]{64})@feldfon SIP/2\\.0$`);
-const STATUS_LINE = /^SIP\/2\.0 ([1-6][0-9]{2}) ([A-Za-z/ ]{2,40})$/;
-const FROM = /^<sip:(server|[0-9a-f]{64})@feldfon>;tag=([0-9a-f]{16})$/;
-const TO = /^<sip:(server|[0-9a-f]{64})@feldfon>(?:;tag=([0-9a-f]{16}))?$/;
-const CSEQ = new RegExp(`^([1-9][0-9]{0,9}) (${METHOD})$`);
 
 const always = () => "must" as const;
 
 const HEADERS: readonly Header[] = [
   {
-    name: "Via",
+    label: "Via: ",
     wanted: always,
-    form: /^SIP\/2\.0\/TCP feldfon;branch=z9hG4bK([0-9a-f]{16})$/,
-    read: (draft, [branch]) => {
-      draft.branch = branch!;
+    read: (draft, head) => {
+      const branch = head.take("SIP/2.0/TCP feldfon;branch=z9hG4bK") && head.hex(16);
+      if (!branch) return false;
+      draft.branch = branch;
       return true;
     },
     write: ({ branch }) => `SIP/2.0/TCP feldfon;branch=z9hG4bK${branch}`,
   },
   {
-    name: "Max-Forwards",
+    label: "Max-Forwards: ",
     wanted: ({ method }) => (method ? "must" : "never"),
-    form: /^70$/,
-    read: () => true,
+    read: (_, head) => head.take("70"),
     write: ({ method }) => (method ? "70" : undefined),
   },
   {
-    name: "From",
+    label: "From: ",
     wanted: always,
-    form: FROM,
-    read: (draft, [party, tag]) => {
-      draft.from = { party: party as Party, tag: tag! };
+    read: (draft, head) => {
+      const party = head.take("<") && head.party();
+      const tag = head.take(">;tag=") && head.hex(16);
+      if (!party || !tag) return false;
+      draft.from = { party, tag };
       return true;
     },
-    write: ({ from }) => `<sip:${from!.party}@feldfon>;tag=${from!.tag}`,
+    write: ({ from }) => `<${uriOf(from!.party)}>;tag=${from!.tag}`,
   },
   {
-    name: "To",
+    label: "To: ",
     wanted: always,
-    form: TO,
-    read: (draft, [party, tag]) => {
-      draft.to = tag === undefined ? { party: party as Party } : { party: party as Party, tag };
-      const tagWanted = draft.status !== undefined && draft.status !== 100;
-      return (tag !== undefined) === tagWanted;
+    read: (draft, head) => {
+      const party = head.take("<") && head.party();
+      if (!party || !head.take(">")) return false;
+      draft.to = { party };
+      // The tag stands in answers other than 100, and only there.
+      if (draft.status === undefined || draft.status === 100) return true;
+      const tag = head.take(";tag=") && head.hex(16);
+      if (!tag) return false;
+      draft.to.tag = tag;
+      return true;
     },
-    write: ({ to }) => `<sip:${to!.party}@feldfon>${to!.tag === undefined ? "" : `;tag=${to!.tag}`}`,
+    write: ({ to }) => `<${uriOf(to!.party)}>${to!.tag === undefined ? "" : `;tag=${to!.tag}`}`,
   },
   {
-    name: "Call-ID",
+    label: "Call-ID: ",
     wanted: always,
-    form: /^([0-9a-f]{32})$/,
-    read: (draft, [callId]) => {
-      draft.callId = callId!;
+    read: (draft, head) => {
+      const callId = head.hex(32);
+      if (!callId) return false;
+      draft.callId = callId;
       return true;
     },
     write: ({ callId }) => callId,
   },
   {
-    name: "CSeq",
+    label: "CSeq: ",
     wanted: always,
-    form: CSEQ,
-    read: (draft, [digits, method]) => {
-      draft.cseq = { number: Number(digits), method: method as Method };
-      return draft.cseq.number <= MAX_CSEQ && (draft.method === undefined || draft.method === method);
+    read: (draft, head) => {
+      const number = head.number(10);
+      const method = head.take(" ") && head.method();
+      if (!number || !method || number > MAX_CSEQ) return false;
+      draft.cseq = { number, method };
+      return draft.method === undefined || draft.method === method;
     },
     write: ({ cseq }) => `${cseq!.number} ${cseq!.method}`,
   },
   {
-    name: "WWW-Authenticate",
+    label: "WWW-Authenticate: ",
     wanted: ({ status }) => (status === 401 ? "must" : "never"),
-    form: /^Feldfon realm="feldfon"$/,
-    read: (draft) => {
+    read: (draft, head) => {
       draft.wwwAuthenticate = true;
-      return true;
+      return head.take(CHALLENGE);
     },
     write: ({ wwwAuthenticate }) => (wwwAuthenticate ? CHALLENGE : undefined),
   },
   {
-    name: "Authorization",
+    label: "Authorization: ",
     wanted: ({ method }) => (method === "REGISTER" ? "may" : "never"),
-    form: /^Feldfon realm="feldfon"$/,
-    read: (draft) => {
+    read: (draft, head) => {
       draft.authorization = true;
-      return true;
+      return head.take(CHALLENGE);
     },
     write: ({ authorization }) => (authorization ? CHALLENGE : undefined),
   },
   {
-    name: "Retry-After",
+    label: "Retry-After: ",
     wanted: ({ status }) => (status === 503 ? "may" : "never"),
-    form: /^(0|[1-9][0-9]{0,4})$/,
-    read: (draft, [seconds]) => {
-      draft.retryAfterS = Number(seconds);
+    read: (draft, head) => {
+      const seconds = head.number(5);
+      if (seconds === undefined) return false;
+      draft.retryAfterS = seconds;
       return true;
     },
     write: ({ retryAfterS }) => (retryAfterS === undefined ? undefined : String(retryAfterS)),
   },
   {
-    name: "Feldfon",
+    label: "Feldfon: ",
     wanted: () => "may",
-    form: /^([a-z0-9-]{1,32})$/,
-    read: (draft, [word]) => {
-      draft.feldfon = word!;
+    read: (draft, head) => {
+      const word = head.word(32);
+      if (!word) return false;
+      draft.feldfon = word;
       return true;
     },
     write: ({ feldfon }) => feldfon,
   },
   {
-    name: "Content-Type",
+    label: "Content-Type: ",
     wanted: ({ body }) => (body!.length > 0 ? "must" : "never"),
-    form: /^application\/octet-stream$/,
-    read: () => true,
+    read: (_, head) => head.take(CONTENT_TYPE),
     write: ({ body }) => (body!.length > 0 ? CONTENT_TYPE : undefined),
   },
   {
-    name: "Content-Length",
+    label: "Content-Length: ",
     wanted: always,
-    form: /^(0|[1-9][0-9]{0,7})$/,
-    read: ({ body }, [bytes]) => Number(bytes) === body!.length,
+    read: ({ body }, head) => head.number(8) === body!.length,
     write: ({ body }) => String(body!.length),
   },
 ];
 
+/**
+ * Walks through a head. There is one way to write each thing, so it is told what to expect, and answers `false` or
+ * `undefined` where something else stands. No regular expressions: their results would be most of the server's garbage.
+ */
+class HeadReader {
+  readonly #text: string;
+  #at = 0;
+
+  constructor(text: string) {
+    this.#text = text;
+  }
+
+  get done(): boolean {
+    return this.#at === this.#text.length;
+  }
+
+  /** The line that is being read, from 1. */
+  get line(): number {
+    return this.#text.slice(0, this.#at).split(LINE_END).length;
+  }
+
+  take(literal: string): boolean {
+    if (!this.#text.startsWith(literal, this.#at)) return false;
+    this.#at += literal.length;
+    return true;
+  }
+
+  /** Exactly so many digits 0-9 a-f. */
+  hex(digits: number): string | undefined {
+    return this.#run(isHexDigit, digits) === digits ? this.#cut(digits) : undefined;
+  }
+
+  /** At most so many digits, without a zero in front. */
+  number(mostDigits: number): number | undefined {
+    const digits = this.#run(isDigit, mostDigits);
+    const zeroInFront = digits > 1 && this.#text[this.#at] === "0";
+    return digits === 0 || zeroInFront ? undefined : Number(this.#cut(digits));
+  }
+
+  /** 1 or more of a-z 0-9 and hyphen. */
+  word(mostLetters: number): string | undefined {
+    const letters = this.#run(isWordLetter, mostLetters);
+    return letters === 0 ? undefined : this.#cut(letters);
+  }
+
+  method(): Method | undefined {
+    return METHODS.find((method) => this.take(method));
+  }
+
+  /** sip:server@feldfon, sip:<uid>@feldfon */
+  party(): Party | undefined {
+    if (!this.take("sip:")) return undefined;
+    const party = this.take("server") ? "server" : this.hex(64);
+    return this.take("@feldfon") ? (party as Party | undefined) : undefined;
+  }
+
+  /** How many characters of a kind come now, as far as anybody wants to know. */
+  #run(isOfKind: (code: number) => boolean, most: number): number {
+    let length = 0;
+    while (length < most && isOfKind(this.#text.charCodeAt(this.#at + length))) length++;
+    return length;
+  }
+
+  #cut(length: number): string {
+    const from = this.#at;
+    this.#at += length;
+    return this.#text.slice(from, this.#at);
+  }
+}
+
+const isDigit = (code: number): boolean => code >= 0x30 && code <= 0x39;
+const isHexDigit = (code: number): boolean => isDigit(code) || (code >= 0x61 && code <= 0x66);
+const isWordLetter = (code: number): boolean => isDigit(code) || (code >= 0x61 && code <= 0x7a) || code === 0x2d;
+
 /** Reads one frame body. @throws {ProtocolError} `bad-sip`, whatever bytes come in */
 export function parseSip(bytes: Uint8Array): SipMessage {
   const all = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-  const headEnd = all.subarray(0, MAX_HEAD_BYTES).indexOf("\r\n\r\n", 0, "latin1");
+  const headEnd = all.subarray(0, MAX_HEAD_BYTES).indexOf(HEAD_END, 0, "latin1");
   if (headEnd < 0) {
     throw badSip(`no empty line came within ${MAX_HEAD_BYTES} bytes, one was expected behind the headers`);
   }
-  const lines = all.toString("latin1", 0, headEnd).split("\r\n");
-  const draft = readStartLine(lines[0]!);
-  draft.body = all.subarray(headEnd + 4);
-
-  let at = 1;
+  const text = all.toString("latin1", 0, headEnd + LINE_END.length);
+  const head = new HeadReader(text);
+  const draft = readStartLine(head);
+  if (!draft || !head.take(LINE_END)) throw badSip(NO_START_LINE);
+  draft.body = all.subarray(headEnd + HEAD_END.length);
   for (const header of HEADERS) {
     const wanted = header.wanted(draft);
     if (wanted === "never") continue;
-    const line = lines[at];
-    if (!line?.startsWith(`${header.name}: `)) {
+    if (!head.take(header.label)) {
       if (wanted === "may") continue;
-      throw badSip(`line ${at + 1} is ${nameOf(line)}, ${header.name} was expected`);
+      throw badSip(`line ${head.line} is ${nameOf(text, head.line)}, ${nameIn(header)} was expected`);
     }
-    readValue(header, draft, line.slice(header.name.length + 2));
-    at++;
+    if (!header.read(draft, head) || !head.take(LINE_END)) throw badSip(badValue(header));
   }
-  if (at < lines.length) throw badSip(`line ${at + 1} is ${nameOf(lines[at])}, it does not belong there`);
-  return (draft.method ? { type: "request", ...draft } : { type: "response", ...draft }) as SipMessage;
+  if (!head.done) throw badSip(`line ${head.line} is ${nameOf(text, head.line)}, it does not belong there`);
+  return draft as SipMessage;
 }
 
 /** @throws {ProtocolError} `bad-sip` on a message that `parseSip` would not give back as it is */
 export function encodeSip(message: SipMessage): Buffer {
-  const lines = [startLine(message)];
   const draft: Draft = message;
+  let head = startLine(message);
   // Read back into a scratch message: a value is judged where it is written by the rule that will judge it when read.
-  const scratch: Draft = readStartLine(lines[0]!);
+  const line = new HeadReader(head);
+  const scratch = readStartLine(line);
+  if (!scratch || !line.done) throw badSip(NO_START_LINE);
   scratch.body = message.body;
   for (const header of HEADERS) {
     const wanted = header.wanted(scratch);
     const value = header.write(draft);
     if (value === undefined) {
-      if (wanted === "must") throw badSip(`${header.name} is missing and was expected`);
+      if (wanted === "must") throw badSip(`${nameIn(header)} is missing and was expected`);
       continue;
     }
-    if (wanted === "never") throw badSip(`${header.name} came and does not belong into this message`);
-    readValue(header, scratch, value);
-    lines.push(`${header.name}: ${value}`);
+    if (wanted === "never") throw badSip(`${nameIn(header)} came and does not belong into this message`);
+    const written = new HeadReader(value);
+    if (!header.read(scratch, written) || !written.done) throw badSip(badValue(header));
+    head += LINE_END + header.label + value;
   }
-  return Buffer.concat([Buffer.from(`${lines.join("\r\n")}\r\n\r\n`, "latin1"), message.body]);
+  head += HEAD_END;
+  const bytes = Buffer.allocUnsafe(head.length + message.body.length);
+  bytes.write(head, "latin1");
+  bytes.set(message.body, head.length);
+  return bytes;
 }
 
 /** Fresh material for branches and tags (8 bytes) and Call-IDs (16 bytes). @returns two digits a byte */
@@ -280,29 +364,39 @@ export function hex(bytes: number, random: (bytes: number) => Buffer = namingByt
 
 function startLine(message: SipMessage): string {
   return message.type === "request"
-    ? `${message.method} sip:${message.uri}@feldfon SIP/2.0`
+    ? `${message.method} ${uriOf(message.uri)} SIP/2.0`
     : `SIP/2.0 ${message.status} ${REASONS[message.status]}`;
 }
 
-function readStartLine(line: string): Draft {
-  const request = REQUEST_LINE.exec(line);
-  if (request) return { method: request[1] as Method, uri: request[2] as Party };
-  const answer = STATUS_LINE.exec(line);
-  if (answer && REASONS[Number(answer[1])] === answer[2]) return { status: Number(answer[1]) };
-  throw badSip("the first line is neither a request nor a status line that this protocol knows");
+function readStartLine(head: HeadReader): Draft | undefined {
+  if (head.take("SIP/2.0 ")) {
+    const status = head.number(3);
+    const reason = REASONS[status ?? 0];
+    return reason && head.take(" ") && head.take(reason) ? { type: "response", status: status! } : undefined;
+  }
+  const method = head.method();
+  const uri = method && head.take(" ") && head.party();
+  return uri && head.take(" SIP/2.0") ? { type: "request", method, uri } : undefined;
 }
 
-function readValue(header: Header, draft: Draft, value: string): void {
-  const found = header.form.exec(value);
-  if (!found) throw badSip(`${header.name} came with a value of ${value.length} characters in another form`);
-  if (!header.read(draft, found.slice(1)))
-    throw badSip(`${header.name} came with a value that contradicts the message`);
+function uriOf(party: Party): string {
+  return `sip:${party}@feldfon`;
 }
 
-/** For the sentence in an error: a header's name as we know it, never what came instead. */
-function nameOf(line: string | undefined): string {
-  if (line === undefined) return "the empty line";
-  return HEADERS.find(({ name }) => line.startsWith(`${name}: `))?.name ?? "something else";
+function nameIn({ label }: Header): string {
+  return label.slice(0, -": ".length);
+}
+
+function badValue(header: Header): string {
+  return `${nameIn(header)} came in another form, or with a value that contradicts the message`;
+}
+
+/** For the sentence in an error: a header's name as we know it, never what came instead. @param line from 1 */
+function nameOf(text: string, line: number): string {
+  const came = text.split(LINE_END)[line - 1];
+  if (!came) return "the empty line";
+  const header = HEADERS.find(({ label }) => came.startsWith(label));
+  return header ? nameIn(header) : "something else";
 }
 
 function badSip(sentence: string): ProtocolError {

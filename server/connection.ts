@@ -46,7 +46,7 @@ export class Connection implements Closable {
   readonly #outbox: Outbox;
   readonly #frames = new FrameReader();
   readonly #place: Place;
-  readonly #beganMs: number;
+  readonly beganMs: number;
   #channel: ChannelServer | undefined;
   #clientKey: PublicKey | undefined;
   #line: ServerLine | undefined;
@@ -58,8 +58,8 @@ export class Connection implements Closable {
     this.#around = around;
     this.#socket = socket;
     this.#place = place;
-    this.#beganMs = around.now();
-    this.#stepUntilMs = this.#beganMs + STEP_MS;
+    this.beganMs = around.now();
+    this.#stepUntilMs = this.beganMs + STEP_MS;
     this.#outbox = new Outbox({
       wire: socket,
       onDrop: (reason) => {
@@ -117,6 +117,7 @@ export class Connection implements Closable {
         });
       });
     }
+    await this.#outbox.end();
     this.#close("left", "shutdown");
   }
 
@@ -197,7 +198,11 @@ export class Connection implements Closable {
       resumed,
       now,
       outlet: {
-        send: (frame) => this.#outbox.send(encodeFrame(frame)),
+        send: (frame) => {
+          // A large directory is no slow client: what it is shown at connect has to fit twice.
+          this.#outbox.limitBytes = Math.max(this.#outbox.limitBytes, 4 * frame.length);
+          this.#outbox.send(encodeFrame(frame));
+        },
         passed: ({ direction, kind, size }) => {
           this.#trace(kind, size, direction);
           if (direction === "received" && !/^[0-9]/.test(kind)) this.#admitRequest();
@@ -255,6 +260,6 @@ export class Connection implements Closable {
     this.#channel?.wipe();
     this.#around.admission.leave(this.#place);
     if (this.#line) this.#around.service.closed(this.#line, how);
-    this.#around.log.debug("line over", { peer: this.#line?.uid, code, ms: this.#around.now() - this.#beganMs });
+    this.#around.log.debug("line over", { peer: this.#line?.uid, code, ms: this.#around.now() - this.beganMs });
   }
 }

@@ -11,6 +11,9 @@ export interface Readings {
   epoch: number;
   calls: number;
   relays: number;
+  /** Datagrams of the relay since the start, by what became of them: "passed", "stun", or why they were let go. */
+  relayPackets: Readonly<Record<string, number>>;
+  relayBytes: number;
   vault: VaultStatus;
 }
 
@@ -32,9 +35,6 @@ export class Metrics {
   readonly refused = this.#counter("refused_total", "Refused messages and lines by code", ["code"]);
   readonly calls = this.#counter("calls_total", "Calls by how they ended", ["outcome"]);
   readonly outboxDrops = this.#counter("outbox_drops_total", "Lines dropped because they were too slow", ["reason"]);
-  /** Voice packets by what became of them: "passed", "unbound", "unknown" .. */
-  readonly relayPackets = this.#counter("relay_packets_total", "Relay packets by verdict", ["verdict"]);
-  readonly relayBytes = this.#counter("relay_bytes_total", "Bytes of the packets passed on", []);
   /** Batches that could not be signed or stored, by code. */
   readonly faults = this.#counter("faults_total", "Failures of store and vault by code", ["code"]);
 
@@ -47,6 +47,8 @@ export class Metrics {
     this.#gauge("handsets", "Handsets in the directory", undefined, (now) => ({ "": now.handsets }));
     this.#gauge("epoch", "Newest epoch of the directory", undefined, (now) => ({ "": now.epoch }));
     this.#gauge("active_calls", "Calls now", undefined, (now) => ({ "": now.calls }));
+    this.#total("relay_packets_total", "Datagrams of the relay by verdict", "verdict", (now) => now.relayPackets);
+    this.#total("relay_bytes_total", "Bytes of the packets passed on", undefined, (now) => ({ "": now.relayBytes }));
     this.#gauge("active_relays", "Bound relay addresses now", undefined, (now) => ({ "": now.relays }));
     this.#gauge("vault_slots", "Slots of the vault in use", undefined, (now) => ({ "": now.vault.slotsInUse }));
     this.#gauge("vault_protection", "1 for where secrets lie", "protection", ({ vault }) =>
@@ -73,6 +75,28 @@ export class Metrics {
   }
 
   /** @param values by label value; without a label there is one, under "" */
+  /** A count that somebody else keeps, read at the moment of asking. */
+  #total(
+    name: string,
+    help: string,
+    label: string | undefined,
+    values: (now: Readings) => Readonly<Record<string, number>>,
+  ): void {
+    const read = () => this.#read?.();
+    new Counter({
+      name: `feldfon_${name}`,
+      help,
+      labelNames: label ? [label] : [],
+      registers: [this.#collection],
+      collect() {
+        this.reset();
+        const now = read();
+        if (!now) return;
+        for (const [key, value] of Object.entries(values(now))) this.inc(label ? { [label]: key } : {}, value);
+      },
+    });
+  }
+
   #gauge(
     name: string,
     help: string,

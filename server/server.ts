@@ -14,7 +14,7 @@ import type { Log } from "./log.ts";
 import { Metrics } from "./metrics.ts";
 import { openRegistry } from "./registry.ts";
 import type { Registry } from "./registry-port.ts";
-import { VoiceRelay } from "./relay.ts";
+import { type RelayStatistics, VoiceRelay } from "./relay.ts";
 import { PhoneService } from "./service.ts";
 import type { Settings } from "./settings.ts";
 import { BatchSigner, headSigner } from "./signer.ts";
@@ -39,11 +39,18 @@ export interface ServerParts {
   onFault(error: Error): void;
 }
 
+/** What keeps the registry from going on; gone with the next epoch that is on disk. */
+interface StoreFault {
+  sentence: string | undefined;
+}
+
+/** The whole server: ports, registry, relay, every connection. */
 export class FeldfonServer {
   readonly serverKey: PublicKey;
   readonly #parts: ServerParts;
   readonly #registry: Registry;
   readonly #metrics: Metrics;
+  readonly #fault: StoreFault;
   readonly #admission: Admission;
   readonly #signer: BatchSigner;
   readonly #trace: Trace;
@@ -55,11 +62,15 @@ export class FeldfonServer {
   #ticking: NodeJS.Timeout | undefined;
   #closing = false;
 
-  private constructor(settings: Settings, parts: ServerParts, registry: Registry, metrics: Metrics) {
+  private constructor(settings: Settings, parts: ServerParts, registry: Registry, metrics: Metrics, fault: StoreFault) {
     this.serverKey = new PublicKey(parts.keyPair.spki);
     this.#parts = parts;
     this.#registry = registry;
     this.#metrics = metrics;
+    this.#fault = fault;
+    registry.onChange(() => {
+      fault.sentence = undefined;
+    });
     this.#admission = new Admission({ lines: settings.maxLines });
     this.#signer = new BatchSigner({ vault: parts.vault, keyPair: parts.keyPair, windowMs: settings.windowMs });
     this.#trace = openTrace(settings.trace, (error) => parts.log.error("no trace", { err: error }));
@@ -68,6 +79,7 @@ export class FeldfonServer {
   /** @throws what store, vault and system say when the ground is not there */
   static async open(settings: Settings, parts: ServerParts): Promise<FeldfonServer> {
     const metrics = new Metrics();
+    const fault: StoreFault = { sentence: undefined };
     const registry = await openRegistry({
       store: parts.store,
       signer: headSigner(parts.vault, parts.keyPair),
@@ -75,11 +87,12 @@ export class FeldfonServer {
       graceMs: settings.graceMs,
       enrolmentCode: settings.enrolmentCode,
       onFault: (error) => {
+        fault.sentence = "the directory cannot be stored";
         metrics.faults.inc({ code: error instanceof Error && "code" in error ? String(error.code) : "internal" });
         parts.log.error("batch failed", { err: error });
       },
     });
-    const server = new FeldfonServer(settings, parts, registry, metrics);
+    const server = new FeldfonServer(settings, parts, registry, metrics, fault);
     try {
       await server.#listen(settings);
     } catch (error) {
@@ -134,14 +147,14 @@ export class FeldfonServer {
       handsets: this.#registry.view().rows.length - 1,
       epoch: this.epoch,
       calls: service.callsRunning,
-      relays: relay.statistics.pairs,
+      ...relayReadings(relay.statistics),
       vault: vault.status(),
     }));
     this.#health = await openHealth({
       port: settings.healthPort,
       metrics: this.#metrics,
       state: () => this.#state(),
-      missing: () => (this.#closing ? ["the server is shutting down"] : []),
+      missing: () => this.#missing(),
     });
     this.#ticking = setInterval(() => this.#tick(), TICK_MS);
     listener.on("connection", (socket) => this.#accept(socket));
@@ -169,6 +182,11 @@ export class FeldfonServer {
         if (port !== 0 || tries === PORT_TRIES) throw error;
       }
     }
+  }
+
+  #missing(): string[] {
+    const { sentence } = this.#fault;
+    return [...(this.#closing ? ["the server is shutting down"] : []), ...(sentence === undefined ? [] : [sentence])];
   }
 
   #state(): Record<string, string | number> {
@@ -215,4 +233,12 @@ export class FeldfonServer {
     for (const connection of this.#connections) connection.tick();
     this.#service?.tick();
   }
+}
+
+function relayReadings({ pairs, forwarded, forwardedBytes, stunAnswered, refused }: RelayStatistics) {
+  return {
+    relays: pairs,
+    relayPackets: { passed: forwarded, stun: stunAnswered, ...refused },
+    relayBytes: forwardedBytes,
+  };
 }

@@ -16,7 +16,7 @@ import type { Vault } from "@feldfon/protocol/vault";
 import { type Clock, systemClock, type Timer } from "./clock.ts";
 import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
-import type { Registry } from "./registry-port.ts";
+import { type JoinOutcome, type Registry, RegistryError } from "./registry-port.ts";
 
 /** A joiner acknowledges its phonebook within this time, or the others hear of it without (connect 7). */
 export const HOLD_BACK_MS = 500;
@@ -25,6 +25,8 @@ export const TICKET_MS = 30_000;
 
 /** A connection, as the service closes it. */
 export interface Closable {
+  /** When its first byte was waited for. */
+  readonly beganMs: number;
   /** Nothing is to be resumed: wipes and closes. */
   replace(): void;
 }
@@ -84,10 +86,22 @@ export class PhoneService implements LineHost, BrokerHost {
     this.#connections.set(line, connection);
   }
 
-  async join(line: ServerLine, request: JoinRequest): Promise<{ joined: true } | { refused: JoinRefusal }> {
+  async join(
+    line: ServerLine,
+    request: JoinRequest,
+  ): Promise<{ joined: true } | { refused: JoinRefusal } | { unavailable: true }> {
     const { uid } = line;
     this.#joining.add(line);
-    const outcome = await this.#registry.join(request);
+    let outcome: JoinOutcome;
+    try {
+      outcome = await this.#registry.join(request);
+    } catch (error) {
+      this.#joining.delete(line);
+      if (!(error instanceof RegistryError)) throw error;
+      this.#metrics.connects.inc({ outcome: error.code });
+      this.#log.warn("join not possible", { peer: uid, code: error.code, err: error });
+      return { unavailable: true };
+    }
     if ("refused" in outcome) {
       this.#joining.delete(line);
       this.#metrics.connects.inc({ outcome: outcome.refused });
@@ -135,6 +149,7 @@ export class PhoneService implements LineHost, BrokerHost {
     const { ticket } = line.channel;
     if (ticket) this.#tickets.set(ticket.id.toString("hex"), { ticket, client: line.client, untilMs: undefined });
     this.#metrics.connects.inc({ outcome: by === "sync" ? "resumed" : "joined" });
+    if (by === "connect") this.#metrics.connectSeconds.observe((this.now() - connection.beganMs) / 1_000);
     this.#log.info(by === "sync" ? "handset back" : "handset here", { peer: uid, epoch: this.head().head.epoch });
     this.#broker.lineBack(line);
     this.#joining.delete(line);

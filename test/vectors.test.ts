@@ -7,9 +7,9 @@ import { spawnSync } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { u64 } from "@feldfon/protocol/bytes";
 import { checkM3 } from "@feldfon/protocol/channel/batch";
+import { ResumeServer } from "@feldfon/protocol/channel/resume";
 import { ChannelServer } from "@feldfon/protocol/channel/server";
 import { kdf, signatureHolds, transcript, unwrap } from "@feldfon/protocol/crypto/transcript";
 import { verifyEvidence } from "@feldfon/protocol/directory/evidence";
@@ -33,7 +33,7 @@ import {
 import { callMac, deriveCallKeys, type Party } from "@feldfon/protocol/phone/call-keys";
 import { encodeSip, parseSip, type SipMessage } from "@feldfon/protocol/sip";
 import { type TestingVault, testingVault } from "@feldfon/vault/testing";
-import { bytesOf, type Recorded, readVectors } from "./vectors/files.ts";
+import { bytesOf, type Recorded, readVectors, VECTORS } from "./vectors/files.ts";
 import { Replay } from "./vectors/replay.ts";
 
 const FILES = ["keys", "channel", "directory", "call", "voice", "resume"] as const;
@@ -41,6 +41,11 @@ const [keys, channel, directory, call, voice, resume] = FILES.map(readVectors);
 
 const replay = new Replay();
 const serverKey = replay.keyOf("server");
+/** What both ends have to come to. */
+const LINE_SECRETS = [
+  ...["ssMlkem", "ssX25519", "ch", "connectC2s", "connectS2c", "serverSecret", "j", "joinedC2s", "joinedS2c"],
+  ...["resumeMac", "resumeKey"],
+];
 const sipOf = (record: Recorded): SipMessage => parseSip(bytesOf(record, "message"));
 const client = (line: string): string => line.split(" ")[0]!;
 
@@ -55,6 +60,19 @@ describe("the recorded wire, made again by our own code", () => {
       const bk = end.relayKey(Buffer.from(relayIdHex, "hex"));
       assert.deepEqual(vaults.client.reveal(bk), bytesOf(record, "bk"));
     }
+    for (const { record, vaults } of replay.lines.values()) {
+      for (const name of LINE_SECRETS.filter((one) => `${one}Hex` in record)) {
+        for (const [side, { births }] of Object.entries(vaults)) {
+          const made = births.some(({ secret }) => secret.equals(bytesOf(record, name)));
+          assert.ok(made, `${record.line}: ${name} at the ${side}`);
+        }
+      }
+    }
+  });
+
+  it("has uids that come from the keys, and head hashes that come from the heads", () => {
+    for (const [name, one] of Object.entries(replay.keys)) assert.equal(replay.keyOf(name).uid, one.uidHex);
+    for (const one of channel.heads) assert.deepEqual(headHash(bytesOf(one, "head")), bytesOf(one, "headHash"));
   });
 
   it("has SIP messages that we write as they were read", () => {
@@ -89,6 +107,9 @@ describe("the recorded wire, made again by our own code", () => {
     const judge = half();
     assert.throws(() => judge.hello(bytesOf(keyBad, "asked")), { code: "key-bad" });
     assert.deepEqual(said(judge.keyBad()), said(bytesOf(keyBad, "refused")));
+    const [unknown] = resume.refusals;
+    const server = new ResumeServer({ vault: testingVault(), random: () => Buffer.alloc(8) });
+    assert.deepEqual(said(server.refusal481(bytesOf(unknown, "asked"))), said(bytesOf(unknown, "refused")));
   });
 
   it("leads every handset through the heads, rows, deltas and snapshots it was shown", () => {
@@ -226,7 +247,7 @@ describe("the recorded calls", () => {
     const { record } = one;
     const { invite, answer, ack, th } = one.exchange()!;
 
-    it(`show both the same numbers, over what was committed and signed: ${record.name}`, () => {
+    it(`reveal what was committed, under signatures of both: ${record.name}`, () => {
       const [a, b] = [replay.keyOf(one.a), replay.keyOf(one.b)];
       const { callId, x25519, nonce, ciphertext, before } = ack;
       assert.deepEqual(th, bytesOf(record, "th"));
@@ -235,10 +256,9 @@ describe("the recorded calls", () => {
       assert.ok(signatureHolds(b, "answer", transcript("answer", invite.bytes, answer.before), answer.signature));
       assert.ok(signatureHolds(a, "ack", th, ack.signature));
       for (const said of [invite, answer]) readSignedHead(said.head, said.headSignature, serverKey);
-      assert.deepEqual(callSas(invite, answer, x25519, nonce), record.sas);
     });
 
-    it(`have the recorded keys at both ends, and MACs that say so: ${record.name}`, () => {
+    it(`lead to the same keys and numbers, proven by both: ${record.name}`, () => {
       const vault = testingVault();
       const ends = one.keys(vault, one.exchange()!);
       for (const own of ["A", "B"] as const) {
@@ -255,6 +275,7 @@ describe("the recorded calls", () => {
           assert.deepEqual(vault.reveal(slot), bytesOf(record, name), name);
         }
       }
+      assert.deepEqual(callSas(invite, answer, ack.x25519, ack.nonce), record.sas);
       const bye = one.first("client", "BYE")!;
       const gone = one.first("client", "BYE 200")!;
       assert.equal(gone.by, otherParty(bye.by));
@@ -352,9 +373,8 @@ function spoil(folder: string, file: string, find: (vectors: Recorded) => [objec
 }
 
 describe("test/vectors/check.py, written from wire.md alone", () => {
-  const folder = fileURLToPath(new URL("vectors/", import.meta.url));
   const python = "/usr/bin/python3";
-  const check = (of: string) => spawnSync(python, ["-B", join(folder, "check.py"), of], { encoding: "utf8" });
+  const check = (of: string) => spawnSync(python, ["-B", join(VECTORS, "check.py"), of], { encoding: "utf8" });
 
   before(function () {
     const there = spawnSync(python, ["-c", "import cryptography"]).status === 0;
@@ -363,7 +383,7 @@ describe("test/vectors/check.py, written from wire.md alone", () => {
   });
 
   it("recomputes every recorded vector", () => {
-    const { status, stdout, stderr } = check(folder);
+    const { status, stdout, stderr } = check(VECTORS);
     const lines = stdout.trimEnd().split("\n");
     const wrong = lines.filter((line) => line.startsWith("DIFFERS"));
     assert.deepEqual([wrong, stderr, status], [[], "", 0]);
@@ -371,10 +391,23 @@ describe("test/vectors/check.py, written from wire.md alone", () => {
     assert.ok(lines.length > 250);
   });
 
+  it("recomputes what today's code says, from connect to leave", () => {
+    const fresh = mkdtempSync(join(tmpdir(), "feldfon-vectors-"));
+    try {
+      const run = spawnSync(process.execPath, [join(VECTORS, "record.ts"), fresh], { encoding: "utf8" });
+      assert.deepEqual([run.stderr, run.status], ["", 0]);
+      const { status, stdout } = check(fresh);
+      const wrong = stdout.split("\n").filter((line) => line.startsWith("DIFFERS"));
+      assert.deepEqual([wrong, status], [[], 0]);
+    } finally {
+      rmSync(fresh, { recursive: true });
+    }
+  });
+
   it("names what differs when one byte of a vector is another one", () => {
     const copy = mkdtempSync(join(tmpdir(), "feldfon-vectors-"));
     try {
-      for (const file of FILES) cpSync(join(folder, `${file}.json`), join(copy, `${file}.json`));
+      for (const file of FILES) cpSync(join(VECTORS, `${file}.json`), join(copy, `${file}.json`));
       const of = (vectors: Recorded, list: string, n: number) => (vectors[list] as Recorded[])[n]!;
       spoil(copy, "channel", (vectors) => [of(vectors, "heads", 1), "signature"]);
       spoil(copy, "directory", (vectors) => [vectors, "deltaFrom2"]);
@@ -404,7 +437,7 @@ describe("test/vectors/check.py, written from wire.md alone", () => {
   it("leaves no recorded value unread", () => {
     const copy = mkdtempSync(join(tmpdir(), "feldfon-vectors-"));
     try {
-      for (const file of FILES) cpSync(join(folder, `${file}.json`), join(copy, `${file}.json`));
+      for (const file of FILES) cpSync(join(VECTORS, `${file}.json`), join(copy, `${file}.json`));
       const path = join(copy, "voice.json");
       writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, "utf8")), moreHex: "00" }));
       const { status, stdout } = check(copy);

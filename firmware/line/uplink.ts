@@ -79,6 +79,7 @@ export class Uplink {
   #ticket: { ticket: ResumeTicket; untilMs: number } | undefined;
   #stepUntilMs = Number.POSITIVE_INFINITY;
   #timedOut: ProtocolError | undefined;
+  #orderly: { code: string; error: unknown } | undefined;
   #failures = 0;
   #retry: NodeJS.Timeout | undefined;
   #ticking: NodeJS.Timeout | undefined;
@@ -121,7 +122,9 @@ export class Uplink {
 
   /** One line from dialling to its end, then the pause before the next. */
   async #run(): Promise<void> {
-    const outcome = await this.#once().catch((error: unknown) => this.#ended(error));
+    // An orderly end stays one, whatever the closing socket still says.
+    this.#orderly = undefined;
+    const outcome = await this.#once().catch((error: unknown) => this.#orderly ?? this.#ended(error));
     this.#socket?.destroy();
     this.#socket = undefined;
     if (!this.#wanted) return;
@@ -156,7 +159,10 @@ export class Uplink {
           frames.maxBodyBytes = MAX_BODY_BYTES;
           this.#line.start();
         }
-        if (this.#line?.ended) return this.#ended(undefined);
+        if (this.#line?.ended) {
+          this.#orderly = this.#ended(undefined);
+          return this.#orderly;
+        }
       }
     }
     throw this.#timedOut ?? new ProtocolError("closed", "the server closed the line");

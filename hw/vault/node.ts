@@ -79,6 +79,7 @@ export class NodeVault implements Vault {
   readonly #keyPairs: HandleTable<KeyPairContent>;
   readonly #ephemerals: HandleTable<EphemeralContent>;
   readonly #slotsMax: number;
+  readonly #nonce = Buffer.alloc(NONCE_BYTES);
   /** Counts `wipeAll`: what was begun before brings nothing back to life after. */
   #wipes = 0;
 
@@ -242,17 +243,27 @@ export class NodeVault implements Vault {
     checkCounter(content, counter);
     content.counter = counter + 1; // first, so that nothing below can lead to a second use of the nonce
     const { bytes } = content;
-    return gcmSeal(bytes.subarray(0, KEY_BYTES), frameNonce(bytes, counter), aad, clear);
+    return gcmSeal(bytes.subarray(0, KEY_BYTES), this.#frameNonce(bytes, counter), aad, clear);
   }
 
   open(slot: Slot<"stream-open" | "packet-open">, counter: number, aad: Uint8Array, sealed: Uint8Array): Buffer {
     const content = this.#contentOf(slot, "stream-open", "packet-open");
     checkCounter(content, counter);
     const { bytes } = content;
-    const clear = gcmOpen(bytes.subarray(0, KEY_BYTES), frameNonce(bytes, counter), aad, sealed);
+    const clear = gcmOpen(bytes.subarray(0, KEY_BYTES), this.#frameNonce(bytes, counter), aad, sealed);
     if (!clear) throw new VaultError("forged", `what came under counter ${counter} does not carry its tag`);
     content.counter = counter + 1;
     return clear;
+  }
+
+  /** iv XOR (0^4 | u64 counter), good until the next one is asked for. */
+  #frameNonce(keyAndIv: Buffer, counter: number): Buffer {
+    const nonce = this.#nonce;
+    const at = NONCE_BYTES - 8;
+    keyAndIv.copy(nonce, 0, KEY_BYTES);
+    nonce.writeUInt32BE((nonce.readUInt32BE(at) ^ Math.floor(counter / 2 ** 32)) >>> 0, at);
+    nonce.writeUInt32BE((nonce.readUInt32BE(at + 4) ^ (counter % 2 ** 32)) >>> 0, at + 4);
+    return nonce;
   }
 
   srtpSender(slot: Slot<"packet-seal">, profile: MediaProfile): SrtpSender {
@@ -366,13 +377,4 @@ function checkCounter({ use, counter: next }: SlotContent, counter: number): voi
   if (!lawful || !Number.isSafeInteger(counter)) {
     throw new VaultError("counter", `counter ${counter} came on ${use}, ${next} was expected`);
   }
-}
-
-/** iv XOR (0^4 | u64 counter) */
-function frameNonce(keyAndIv: Buffer, counter: number): Buffer {
-  const nonce = ownCopy(keyAndIv.subarray(KEY_BYTES));
-  const at = NONCE_BYTES - 8;
-  nonce.writeUInt32BE((nonce.readUInt32BE(at) ^ Math.floor(counter / 2 ** 32)) >>> 0, at);
-  nonce.writeUInt32BE((nonce.readUInt32BE(at + 4) ^ (counter % 2 ** 32)) >>> 0, at + 4);
-  return nonce;
 }

@@ -18,7 +18,7 @@
  * `closed` after `wipe()` or `keepResume()`; `join`, `switchSeal`, `switchOpen`, `relayKey` in a wrong place
  * `out-of-order`.
  */
-import { ByteReader, concat, u32, u64 } from "../bytes.ts";
+import { ByteReader, concat, equalBytes, u32, u64 } from "../bytes.ts";
 import { StreamCounter } from "../counters.ts";
 import { kdf, labelled, transcript } from "../crypto/transcript.ts";
 import { ProtocolError, VaultError } from "../errors.ts";
@@ -148,8 +148,7 @@ export class SealedChannel {
     if (counter !== this.#open.next) {
       throw new ProtocolError("bad-counter", `counter ${counter} came, ${this.#open.next} was expected`);
     }
-    const aad = concat(u32(body.length), frame.before);
-    const padded = this.#unseal(counter, aad, frame.rest());
+    const padded = this.#unseal(counter, concat(u32(body.length), frame.before), frame.rest());
     this.#open.advance();
     return unpad(padded);
   }
@@ -287,6 +286,8 @@ function unpad(padded: Buffer): Buffer {
   const reader = new ByteReader(padded, "sealed message");
   const clear = reader.lp();
   if (paddedBytes(clear.length) !== padded.length) throw new ProtocolError("malformed", "more padding than needed");
-  if (reader.rest().some((byte) => byte !== 0)) throw new ProtocolError("malformed", "padding that is not zero");
+  const rest = reader.rest();
+  if (!equalBytes(rest, ZEROS.subarray(0, rest.length)))
+    throw new ProtocolError("malformed", "padding that is not zero");
   return clear;
 }

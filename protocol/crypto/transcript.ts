@@ -6,7 +6,7 @@
  *     l | 00 | t       what is signed, MACed, given to OAEP as label and to HKDF as info
  */
 import { createHash, hash } from "node:crypto";
-import { lp, u32 } from "../bytes.ts";
+import { concat, u32 } from "../bytes.ts";
 import type { PublicKey } from "../identity.ts";
 import type { KeyPair, Slot, SlotUse, Vault } from "../vault.ts";
 
@@ -30,10 +30,8 @@ export function labelled(word: string, t: Uint8Array): Buffer {
 
 /** T(l, a, b ..): binds a purpose to its inputs, each with its length. @returns 32 bytes */
 export function transcript(word: string, ...parts: Uint8Array[]): Buffer {
-  const state = createHash("sha3-256");
-  state.update(lp(Buffer.from(`feldfon/1 ${word}`, "ascii")));
-  for (const part of parts) state.update(u32(part.length)).update(part);
-  return state.digest();
+  const label = Buffer.from(`feldfon/1 ${word}`, "ascii");
+  return hash("sha3-256", concat(...[label, ...parts].flatMap((part) => [u32(part.length), part])), "buffer");
 }
 
 /** KDF(l, t, n; k..): HKDF-SHA-256, salt t, info l | 00 | t; slot to slot. */

@@ -39,6 +39,8 @@ const MAY_REFUSE = new Set([404, 408, 480, 481, 482, 486, 487, 503, 603]);
 export interface BrokerLine extends Pick<CallLine, "request" | "follow" | "answer" | "relayKey" | "forget"> {
   readonly uid: Uid;
   readonly client: PublicKey;
+  /** The handset is the one it was before its line was lost; else it has begun anew and is in no call. */
+  readonly resumed: boolean;
 }
 
 export interface RelayEnd {
@@ -86,8 +88,8 @@ export class CallBroker {
   /** Each handset is in at most one call. */
   readonly #busy = new Map<Uid, BrokeredCall>();
   readonly #ended = new Map<string, { untilMs: number; uids: Uid[] }>();
-  /** BYEs for handsets whose line was lost when their call ended. */
-  readonly #owed = new Map<Uid, BrokeredCall[]>();
+  /** Ended calls whose BYE a handset has not answered: it is said again after a resume. */
+  readonly #owed = new Map<Uid, Set<BrokeredCall>>();
   absorbed = 0;
 
   constructor(vault: Vault, host: BrokerHost) {
@@ -151,10 +153,10 @@ export class CallBroker {
   }
 
   lineBack(line: BrokerLine): void {
-    // The handset knew that its line was lost, even if nobody noticed here.
-    this.lineLost(line.uid);
-    for (const call of this.#owed.get(line.uid) ?? []) this.#byeTo(call, line);
-    this.#owed.delete(line.uid);
+    // The handset knows that its line was lost, even if nobody noticed here.
+    if (line.resumed) this.lineLost(line.uid);
+    else this.lineGone(line.uid);
+    for (const call of [...(this.#owed.get(line.uid) ?? [])]) this.#byeTo(call, line);
     const call = this.#busy.get(line.uid);
     if (!call) return;
     (call.a.uid === line.uid ? call.a : call.b).line = line;
@@ -346,10 +348,16 @@ export class CallBroker {
     this.#end(call, status);
   }
 
+  /** Says the server's BYE; what is lost with the line is owed. */
   #byeTo(call: BrokeredCall, line: BrokerLine | undefined): void {
     if (!line) return;
-    const uri = line.uid;
-    line.request("BYE", { uri, callId: call.id, body: encodeParts(encodeFarewell(call.bytes)) }, () => {});
+    const { uid } = line;
+    this.#owe(uid, call);
+    const body = encodeParts(encodeFarewell(call.bytes));
+    line.request("BYE", { uri: uid, callId: call.id, body }, () => {
+      const owed = this.#owed.get(uid);
+      if (owed?.delete(call) && owed.size === 0) this.#owed.delete(uid);
+    });
   }
 
   #end(call: BrokeredCall, status: number): void {
@@ -364,7 +372,7 @@ export class CallBroker {
   }
 
   #owe(uid: Uid, call: BrokeredCall): void {
-    this.#owed.set(uid, [...(this.#owed.get(uid) ?? []), call]);
+    this.#owed.set(uid, (this.#owed.get(uid) ?? new Set()).add(call));
   }
 
   #signOf(call: BrokeredCall, line: BrokerLine): Sign | undefined {

@@ -48,6 +48,8 @@ export interface CallSurroundings {
   tell(event: PhoneEvent): void;
   /** An INFO that does not open, or came again: counted, and nothing else happens. */
   infoDropped(): void;
+  /** Sends a BYE, now or when there is a line, and again after each resume until it is answered. */
+  sayGoodbye(call: Call, body: Buffer, answered: AnswerListener): void;
   /** Called once, after everything of the call is wiped. */
   over(call: Call, why: CallEnd): void;
 }
@@ -66,10 +68,8 @@ export abstract class Call {
   #over = false;
   /** Counter of the next INFO. */
   #infoCounter = 0;
-  /** My BYE, once I have said it. */
-  #bye: { body: Buffer; why: CallEnd } | undefined;
-  /** A BYE that found no line, or may have been lost with it. */
-  #unsentBye: Buffer | undefined;
+  /** What the call ends with, once I have said BYE. */
+  #leavingFor: CallEnd | undefined;
 
   constructor(
     around: CallSurroundings,
@@ -100,11 +100,6 @@ export abstract class Call {
 
   get talking(): boolean {
     return this.place === "talking";
-  }
-
-  /** To be said after the resume, so that the other side hears of the end. */
-  get unsentBye(): Buffer | undefined {
-    return this.#unsentBye;
   }
 
   /** What a person means by hang up, in every place. */
@@ -197,10 +192,8 @@ export abstract class Call {
     this.line = undefined;
     if (this.talking) return;
     // The server ends a set-up by itself. From the 200 on the other side may be in the call and not know.
-    if (this.#bye || this.place === "answered") {
-      this.#unsentBye = this.#bye?.body ?? encodeParts(encodeFarewell(this.callId));
-    }
-    this.end(this.#bye?.why ?? (this.place === "cancelling" ? "cancelled" : "line-lost"));
+    if (this.place === "answered") this.byeWithoutKeys();
+    this.end(this.#leavingFor ?? (this.place === "cancelling" ? "cancelled" : "line-lost"));
   }
 
   /** The line will not come back: keys go here, and nobody can be told. */
@@ -232,20 +225,16 @@ export abstract class Call {
     const mac = this.keys && this.talking ? callMac(vault, this.keys, "bye", this.own) : undefined;
     const body = encodeParts(encodeFarewell(this.callId, mac));
     this.release();
-    if (!this.line) {
-      this.#unsentBye = body;
-      return this.end(why);
-    }
     this.supervisor.admit(`${this.ownSign}:bye`);
-    this.#bye = { body, why };
+    this.around.sayGoodbye(this, body, (answer) => this.#byeAnswered(answer, why));
+    if (!this.line) return this.end(why);
+    this.#leavingFor = why;
     this.deadline = { atMs: this.around.now() + FAREWELL_MS, passed: () => this.end(why) };
-    this.line.request("BYE", { uri: this.peer.uid, callId: this.id, body }, (answer) => this.#byeAnswered(answer, why));
   }
 
   /** After a fault: the other side hears that it is over and no more. */
   protected byeWithoutKeys(): void {
-    const body = encodeParts(encodeFarewell(this.callId));
-    this.line?.request("BYE", { uri: this.peer.uid, callId: this.id, body }, () => {});
+    this.around.sayGoodbye(this, encodeParts(encodeFarewell(this.callId)), () => {});
   }
 
   #byeAnswered(answer: SipResponse, why: CallEnd): void {

@@ -31,18 +31,19 @@ export class HandsetCalls {
   #held: Incoming | undefined;
   /** Ended calls by Call-ID, with the time until which their messages are absorbed. */
   readonly #ended = new Map<string, number>();
-  /** BYEs that found no line: sent after the resume, so that the other side hears of it. */
-  #unsentByes: { callId: string; peer: Uid; body: Buffer }[] = [];
+  /** BYEs that nobody has answered: they are said again after a resume, so that the other side hears of the end. */
+  readonly #goodbyes = new Map<string, { peer: Uid; body: Buffer }>();
   absorbed = 0;
   /** INFOs that did not open, or came again. */
   infosDropped = 0;
 
-  constructor(around: Omit<CallSurroundings, "over" | "infoDropped">) {
+  constructor(around: Omit<CallSurroundings, "over" | "sayGoodbye" | "infoDropped">) {
     this.#around = {
       ...around,
       infoDropped: () => {
         this.infosDropped++;
       },
+      sayGoodbye: ({ id, peer }, body, answered) => this.#sayGoodbye(id, peer.uid, body, answered),
       over: (call, why) => this.#over(call, why),
     };
   }
@@ -54,8 +55,7 @@ export class HandsetCalls {
   lineBack(line: CallLine): void {
     this.#line = line;
     this.#call?.lineBack(line);
-    for (const { callId, peer, body } of this.#unsentByes) line.request("BYE", { uri: peer, callId, body }, () => {});
-    this.#unsentByes = [];
+    for (const [callId, { peer, body }] of [...this.#goodbyes]) this.#sayGoodbye(callId, peer, body, () => {});
   }
 
   lineLost(): void {
@@ -68,7 +68,7 @@ export class HandsetCalls {
   endAll(): void {
     this.lineLost();
     this.#call?.abandon();
-    this.#unsentByes = [];
+    this.#goodbyes.clear();
   }
 
   /** @throws {ProtocolError} `busy`, `not-connected`, `unknown-contact`, `self` */
@@ -169,9 +169,16 @@ export class HandsetCalls {
     void call.ring();
   }
 
+  #sayGoodbye(callId: string, peer: Uid, body: Buffer, answered: AnswerListener): void {
+    this.#goodbyes.set(callId, { peer, body });
+    this.#line?.request("BYE", { uri: peer, callId, body }, (answer) => {
+      this.#goodbyes.delete(callId);
+      return answered(answer);
+    });
+  }
+
   #over(call: Call, why: CallEnd): void {
     this.#ended.set(call.id, this.#around.now() + ABSORB_MS);
-    if (call.unsentBye) this.#unsentByes.push({ callId: call.id, peer: call.peer.uid, body: call.unsentBye });
     if (this.#call === call) this.#call = undefined;
     const held = this.#held;
     this.#held = undefined;

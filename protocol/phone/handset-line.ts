@@ -5,6 +5,7 @@
  * What the server says is believed only through the follower: roots, rows, signature and chain have to hold.
  */
 import { concat, lp, u64 } from "../bytes.ts";
+import { ServerBusy } from "../channel/client.ts";
 import { HASH_BYTES, sign, transcript, unwrap, WRAP_BYTES } from "../crypto/transcript.ts";
 import type { Change, Follower } from "../directory/follower.ts";
 import { ProtocolError } from "../errors.ts";
@@ -174,6 +175,10 @@ export class HandsetLine extends Line implements CallLine {
   }
 
   #joined(answer: SipResponse): void {
+    if (answer.status === 503) {
+      this.#connect.admit("s:refused");
+      throw new ServerBusy(answer.retryAfterS);
+    }
     if (answer.status !== 200) {
       expectStatus(answer, 403, "join");
       this.#connect.admit("s:refused");

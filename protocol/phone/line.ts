@@ -7,7 +7,7 @@
 import type { SealedChannel } from "../channel/sealed.ts";
 import { ProtocolError } from "../errors.ts";
 import { encodeSip, type Method, type Party, parseSip, type SipMessage, type SipRequest } from "../sip.ts";
-import { type AnswerListener, type RequestParts, Transactions } from "./transactions.ts";
+import { type AnswerListener, type AnswerParts, type RequestParts, Transactions } from "./transactions.ts";
 
 /** PING when nothing was sent for this long; dropped after this long without a word. */
 export const PING_MS = 20_000;
@@ -129,7 +129,7 @@ export abstract class Line {
     this.#send(this.transactions.follow(invite, method, body, listener));
   }
 
-  answer(request: SipRequest, status: number, parts: { feldfon?: string; body?: Uint8Array } = {}): void {
+  answer(request: SipRequest, status: number, parts: AnswerParts = {}): void {
     this.#send(this.transactions.answer(request, status, parts));
   }
 

@@ -37,6 +37,9 @@ const MAX_CODE_BYTES = 256;
 /** The reason words of a 403. */
 export type JoinRefusal = "name-bad" | "name-taken" | "key-known" | "code-bad";
 
+/** Told to a handset that cannot be taken in now: the ground gave way, or the server is going down. */
+const UNAVAILABLE_RETRY_S = 5;
+
 export interface JoinRequest {
   key: PublicKey;
   name: string;
@@ -47,9 +50,12 @@ export interface JoinRequest {
 export interface LineHost {
   /**
    * Accepts or refuses; a new row and its head are on disk when this resolves. An earlier line of the same key is
-   * replaced then.
+   * replaced then. "unavailable": not now (503).
    */
-  join(line: ServerLine, request: JoinRequest): Promise<{ joined: true } | { refused: JoinRefusal }>;
+  join(
+    line: ServerLine,
+    request: JoinRequest,
+  ): Promise<{ joined: true } | { refused: JoinRefusal } | { unavailable: true }>;
   /** Steps 2 and 6 of now, for someone whose last head is (epoch, hash). */
   snapshot(lastEpoch: number, lastHash: Uint8Array): { step2: Buffer; step6: Buffer; signed: SignedHead };
   head(): SignedHead;
@@ -78,7 +84,7 @@ export class ServerLine extends Line {
   readonly client: PublicKey;
   readonly #vault: Vault;
   readonly #host: LineHost;
-  readonly #resumed: boolean;
+  readonly resumed: boolean;
   readonly #connect: Supervisor<ConnectPlace, ConnectKind>;
   readonly #sync = new Supervisor("sync", syncOrder, "resumed");
   readonly #delta = new Supervisor("delta", deltaOrder, "idle");
@@ -97,7 +103,7 @@ export class ServerLine extends Line {
     this.client = options.client;
     this.#vault = options.vault;
     this.#host = options.host;
-    this.#resumed = options.resumed;
+    this.resumed = options.resumed;
     // A resumed line has joined: it syncs, and does not join again.
     this.#connect = new Supervisor("connect", connectOrder, options.resumed ? "ready" : "proven");
     this.#opening = this.expect(options.resumed ? "sync" : "join", STEP_MS);
@@ -109,7 +115,7 @@ export class ServerLine extends Line {
 
   /** In the loop (step 8). */
   get ready(): boolean {
-    return this.#resumed ? this.#sync.place === "ready" : this.#connect.place === "ready";
+    return this.resumed ? this.#sync.place === "ready" : this.#connect.place === "ready";
   }
 
   /** The directory has changed: gives the next delta, unless one is in flight or the handset is being shown it all. */
@@ -193,6 +199,12 @@ export class ServerLine extends Line {
     reader.end();
     const outcome = await this.#host.join(this, { key: this.client, name, code });
     if (this.ended) return;
+    if ("unavailable" in outcome) {
+      this.#connect.admit("s:refused");
+      this.answer(request, 503, { retryAfterS: UNAVAILABLE_RETRY_S });
+      this.end();
+      return;
+    }
     if ("refused" in outcome) {
       this.#connect.admit("s:refused");
       this.answer(request, 403, { feldfon: outcome.refused });
@@ -282,7 +294,7 @@ export class ServerLine extends Line {
   }
 
   #synced(request: SipRequest): void {
-    if (!this.#resumed) throw new ProtocolError("out-of-order", "sync: this line was not resumed");
+    if (!this.resumed) throw new ProtocolError("out-of-order", "sync: this line was not resumed");
     this.#sync.admit("c:sync");
     this.#opening.heard();
     const { epoch, hash } = readPosition(request, "sync");

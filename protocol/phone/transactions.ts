@@ -24,6 +24,14 @@ export interface RequestParts {
   body?: Uint8Array;
 }
 
+export interface AnswerParts {
+  /** Else the request's word. */
+  feldfon?: string;
+  body?: Uint8Array;
+  /** Of a 503. */
+  retryAfterS?: number;
+}
+
 interface Pending {
   request: SipRequest;
   listener: AnswerListener;
@@ -88,7 +96,7 @@ export class Transactions {
     return this.#remember(request, listener);
   }
 
-  answer(request: SipRequest, status: number, parts: { feldfon?: string; body?: Uint8Array } = {}): SipResponse {
+  answer(request: SipRequest, status: number, parts: AnswerParts = {}): SipResponse {
     const feldfon = parts.feldfon ?? request.feldfon;
     return {
       type: "response",
@@ -99,6 +107,7 @@ export class Transactions {
       callId: request.callId,
       cseq: request.cseq,
       ...(feldfon === undefined ? {} : { feldfon }),
+      ...(parts.retryAfterS === undefined ? {} : { retryAfterS: parts.retryAfterS }),
       body: viewOf(parts.body),
     };
   }

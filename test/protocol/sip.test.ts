@@ -298,6 +298,8 @@ describe("a SIP message", () => {
       ["Content-Length as 6.0", "Length: 6", "Length: 6.0"],
       ["Content-Length with leading zeros", "Length: 6", "Length: 06"],
       ["no Content-Length", /Content-Length: 6\r\n/, ""],
+      ["two names before one value", "Content-Length", "FeldfonContent-Length"],
+      ["a name glued to the header before", "Feldfon: m4\r\nContent-Type", "Feldfon: m4Content-Type"],
       ["an empty line before the first", /^/, "\r\n"],
       ["no empty line behind the headers", /\r\n\r\n[\s\S]*$/, "\r\n"],
       ["nothing but the first line", /\r\n[\s\S]*$/, "\r\n\r\n"],

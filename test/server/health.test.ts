@@ -9,6 +9,8 @@ const readings: Readings = {
   epoch: 17,
   calls: 1,
   relays: 2,
+  relayPackets: { passed: 50, forged: 3 },
+  relayBytes: 34_000,
   vault: { protection: "degraded", library: "OpenSSL", slotsInUse: 9, slotsMax: 100, randomness: "os" },
 };
 
@@ -60,7 +62,6 @@ describe("Health port", () => {
     metrics.refused.inc({ code: "bad-sip" });
     metrics.connects.inc({ outcome: "joined" }, 2);
     metrics.outboxDrops.inc({ reason: "no-progress" });
-    metrics.relayPackets.inc({ verdict: "passed" }, 50);
     metrics.calls.inc({ outcome: "hung-up" });
     metrics.connectSeconds.observe(0.2);
     const { status, text, type } = await ask("/metrics");
@@ -80,6 +81,8 @@ describe("Health port", () => {
       'feldfon_connects_total{outcome="joined"} 2',
       'feldfon_outbox_drops_total{reason="no-progress"} 1',
       'feldfon_relay_packets_total{verdict="passed"} 50',
+      'feldfon_relay_packets_total{verdict="forged"} 3',
+      "feldfon_relay_bytes_total 34000",
       'feldfon_calls_total{outcome="hung-up"} 1',
       "feldfon_connect_seconds_count 1",
     ]) {

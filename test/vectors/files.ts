@@ -1,7 +1,10 @@
 /** How the vector files are written and read: up to 64 bytes as hex under a name that says so, longer ones as base64. */
 import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 
-const FOLDER = new URL("./", import.meta.url);
+/** This folder. */
+export const VECTORS = fileURLToPath(new URL("./", import.meta.url));
 
 /** One object of a vector file. */
 export type Recorded = { [name: string]: unknown };
@@ -19,11 +22,11 @@ export function bytesOf(object: Recorded, name: string): Buffer {
   throw new Error(`no ${name} was recorded`);
 }
 
-export function writeVectors(file: string, source: string, content: Recorded): void {
-  writeFileSync(new URL(`${file}.json`, FOLDER), `${JSON.stringify({ source, ...content }, null, 2)}\n`);
+export function writeVectors(folder: string, file: string, source: string, content: Recorded): void {
+  writeFileSync(join(folder, `${file}.json`), `${JSON.stringify({ source, ...content }, null, 2)}\n`);
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: the files have no types, and a wrong name shows as a failing test
 export function readVectors(file: string): any {
-  return JSON.parse(readFileSync(new URL(`${file}.json`, FOLDER), "utf8"));
+  return JSON.parse(readFileSync(join(VECTORS, `${file}.json`), "utf8"));
 }

@@ -1,15 +1,16 @@
 /**
  * Makes the vectors of the wire anew, from a real run of both halves in memory and a real relay on loopback:
  *
- *     node test/vectors/record.ts
+ *     node test/vectors/record.ts              with new RSA keys, into this folder
+ *     node test/vectors/record.ts FOLDER       with the tests' own keys, to see whether today's code still speaks the wire
  *
  * Names, order and contents are the same in each run; keys and randomness are fresh.
  */
 import assert from "node:assert/strict";
-import { generateKeyPairSync, randomBytes } from "node:crypto";
+import { createPrivateKey, createPublicKey, generateKeyPairSync, randomBytes } from "node:crypto";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { signBatch } from "@feldfon/protocol/channel/batch";
@@ -36,6 +37,7 @@ import { encodeBind, encodeData } from "@feldfon/protocol/media/relay";
 import { PING_MS } from "@feldfon/protocol/phone/line";
 import { VoiceRelay } from "@feldfon/server/relay";
 import { keyPoolFolder } from "../../bench/key-pool.ts";
+import { keyPath } from "../keys.ts";
 import { StageHandset, StageServer, settle } from "../protocol/phone/stage.ts";
 import {
   callRecord,
@@ -49,29 +51,38 @@ import {
   owners,
   resumeRecords,
 } from "./ears.ts";
-import { bytesOf, type Recorded, recorded, writeVectors } from "./files.ts";
+import { bytesOf, type Recorded, recorded, VECTORS, writeVectors } from "./files.ts";
 
 /** The first two packets, both sides of the first change of keys, both sides of the first wrap of seq. */
 const PACKETS = [0, 1, 2999, 3000, 65_535, 65_536];
 const SAMPLES_PER_PACKET = 320;
 const DIRECTORY_TIME_MS = 1_700_000_000_000;
 
-/** RSA keys made for the vectors and published with them; the stage finds them where it looks for its own. */
-function makeKeys(names: readonly string[]): { [name: string]: Recorded } {
+/** RSA keys for the vectors alone, put where the stage looks for the tests' keys. */
+function makeKeys(count: number): void {
   mkdirSync(keyPoolFolder(), { recursive: true, mode: 0o700 });
-  const made = names.map((name, n) => {
-    const { privateKey, publicKey } = generateKeyPairSync("rsa", { modulusLength: 4096 });
+  for (let n = 0; n < count; n++) {
+    const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 4096 });
     const pem = privateKey.export({ type: "pkcs8", format: "pem" });
     writeFileSync(join(keyPoolFolder(), `key-${n}.pem`), pem, { mode: 0o600 });
-    const key = new PublicKey(publicKey.export({ type: "spki", format: "der" }));
-    owners.set(key.uid, { name, lines: 0 });
+  }
+}
+
+/** Key n of the stage belongs to name n. */
+async function testKeysOf(names: readonly string[]): Promise<{ [name: string]: Recorded }> {
+  const testKeys: { [name: string]: Recorded } = {};
+  for (const [n, name] of names.entries()) {
+    const privateKey = createPrivateKey(readFileSync(await keyPath(n)));
+    const key = new PublicKey(createPublicKey(privateKey).export({ type: "spki", format: "der" }));
     const pkcs8 = privateKey.export({ type: "pkcs8", format: "der" });
-    return [
-      name,
-      { ...recorded("uid", uidBytes(key.uid)), ...recorded("spki", key.spki), ...recorded("pkcs8", pkcs8) },
-    ];
-  });
-  return Object.fromEntries(made);
+    owners.set(key.uid, { name, lines: 0 });
+    testKeys[name] = {
+      ...recorded("uid", uidBytes(key.uid)),
+      ...recorded("spki", key.spki),
+      ...recorded("pkcs8", pkcs8),
+    };
+  }
+  return testKeys;
 }
 
 class Story {
@@ -141,7 +152,7 @@ class Story {
     anna.line!.update();
     await this.settle();
     // One window in which a handset left and came again: both ops in one delta, and the ids close up.
-    await server.commit([
+    await server.commit(() => [
       { op: "leave", index: server.directory.find(anna.uid) },
       { op: "append", row: { uid: anna.uid, name: "Anna", key: anna.key, flags: 0 } },
     ]);
@@ -150,7 +161,7 @@ class Story {
     await this.settle();
     const { delta } = StageServer.prototype;
     server.delta = (from) => delta.call(server, from + 1);
-    await server.commit([]);
+    await server.commit(() => []);
     server.delta = delta;
     await this.settle();
     await this.connect(carol);
@@ -230,7 +241,7 @@ class Story {
     server.pushing = false;
     carol.line!.leave();
     await this.settle();
-    await server.commit([]);
+    await server.commit(() => []);
     ben.line!.update();
     await this.settle();
     const updated = chapter();
@@ -274,7 +285,7 @@ class Story {
     const { server, anna, ben } = this;
     for (const missed of [2, 0]) {
       anna.cut();
-      for (let epoch = 0; epoch < missed; epoch++) await server.commit([]);
+      for (let epoch = 0; epoch < missed; epoch++) await server.commit(() => []);
       anna.resume();
       anna.line!.start();
       await this.settle();
@@ -442,9 +453,8 @@ async function directoryVectors({ vault, keyPair, key }: StageServer, members: P
   };
 }
 
-process.env.XDG_CACHE_HOME = mkdtempSync(join(tmpdir(), "feldfon-vectors-"));
-try {
-  const testKeys = makeKeys(["server", "anna", "ben", "carol"]);
+async function record(folder: string, names: readonly string[]): Promise<void> {
+  const testKeys = await testKeysOf(names);
   listenToChannels();
   const story = await Story.begin();
   const { server, anna, ben, carol } = story;
@@ -455,38 +465,43 @@ try {
   const { said, calls, voice } = await story.calls();
   const { said: resume, refusals } = await story.resume();
 
-  writeVectors("keys", "RSA-4096 test keys, made for these vectors and published with them; good for nothing else.", {
+  const write = (file: string, source: string, content: Recorded) => writeVectors(folder, file, source, content);
+  write("keys", "RSA-4096 test keys, made for these vectors and published with them; good for nothing else.", {
     testKeys,
   });
-  writeVectors("channel", "wire.md 1, CHANNEL: M1..M4, connect's steps 1.1 to 6, PING across a change of keys.", {
+  write("channel", "wire.md 1, CHANNEL: M1..M4, connect's steps 1.1 to 6, PING across a change of keys.", {
     heads: server.heads.map(headRecord),
     lines: lineRecords(),
     batches,
     refusals: refusedHellos(story),
     messages: messageRecords(channel),
   });
-  writeVectors(
-    "directory",
-    "wire.md 1, DIRECTORY; messages: deltas, update, snapshot, leave, a join with an old head.",
-    {
-      ...(await directoryVectors(
-        server,
-        [anna, ben, carol].map(({ key }) => key),
-      )),
-      messages: messageRecords(directory),
-    },
-  );
-  writeVectors("call", "wire.md 1, CALL: both lines of each call.", { calls, messages: messageRecords(said) });
-  writeVectors(
-    "voice",
-    "wire.md 1, VOICE: SRTP in epochs 0, 1 and at the first wrap of seq; BIND, BOUND, data.",
-    voice,
-  );
-  writeVectors("resume", "wire.md 1, CHANNEL, resume: R1, R2, sync; an id that nobody knows.", {
+  write("directory", "wire.md 1, DIRECTORY; messages: deltas, update, snapshot, leave, a join with an old head.", {
+    ...(await directoryVectors(
+      server,
+      [anna, ben, carol].map(({ key }) => key),
+    )),
+    messages: messageRecords(directory),
+  });
+  write("call", "wire.md 1, CALL: both lines of each call.", { calls, messages: messageRecords(said) });
+  write("voice", "wire.md 1, VOICE: SRTP in epochs 0, 1 and at the first wrap of seq; BIND, BOUND, data.", voice);
+  write("resume", "wire.md 1, CHANNEL, resume: R1, R2, sync; an id that nobody knows.", {
     lines: resumeRecords(),
     refusals,
     messages: messageRecords(resume),
   });
-} finally {
-  rmSync(process.env.XDG_CACHE_HOME, { recursive: true });
+}
+
+const OWNERS = ["server", "anna", "ben", "carol"];
+const [elsewhere] = process.argv.slice(2);
+if (elsewhere) {
+  await record(elsewhere, OWNERS);
+} else {
+  process.env.XDG_CACHE_HOME = mkdtempSync(join(tmpdir(), "feldfon-vectors-"));
+  try {
+    makeKeys(OWNERS.length);
+    await record(VECTORS, OWNERS);
+  } finally {
+    rmSync(process.env.XDG_CACHE_HOME, { recursive: true });
+  }
 }

@@ -37,8 +37,9 @@ export class Household {
     });
   }
 
-  async phone(keyNumber: number, name: string, direct = false): Promise<Phone> {
-    const phone = await Phone.make(this.server, keyNumber, name, direct);
+  /** @param port of something between the handset and the server, else the server's own */
+  async phone(keyNumber: number, name: string, direct = false, port?: number): Promise<Phone> {
+    const phone = await Phone.make(this.server, keyNumber, name, direct, port);
     this.phones.push(phone);
     return phone;
   }
@@ -69,7 +70,13 @@ export class Phone {
     this.#voice = new VoiceEngine(this.sound);
   }
 
-  static async make(server: FeldfonServer, keyNumber: number, name: string, direct = false): Promise<Phone> {
+  static async make(
+    server: FeldfonServer,
+    keyNumber: number,
+    name: string,
+    direct = false,
+    port = server.port,
+  ): Promise<Phone> {
     const vault = new NodeVault();
     const keyPair = await testKeyPair(vault, keyNumber);
     const key = new PublicKey(keyPair.spki);
@@ -80,7 +87,7 @@ export class Phone {
       own: { uid: key.uid, name, key },
       serverUid: server.serverKey.uid,
       host: "127.0.0.1",
-      port: server.port,
+      port,
       enrolmentCode: "",
       direct,
       voice: phone.#voice,

@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { type CallKind, callOrder } from "@feldfon/protocol/phone/orders";
 import { Scene, Watch } from "./scene.ts";
-import { later, type StageHandset, settle, slots } from "./stage.ts";
+import { later, type StageHandset, settle } from "./stage.ts";
 import { sayInCall } from "./wrong-messages.ts";
 
 type Who = "a" | "b" | "server";
@@ -115,14 +115,12 @@ function allowed(who: Who, side: "a" | "b", place: string, kind: string): boolea
 describe("telephone: order of a call", () => {
   let scene: Scene;
   let watch: Watch;
-  let idle: number[];
   /** By who waits, whose line is free for a message, and place: the scene and its moves that lead there. */
   const moments = new Map<string, { scene: SceneName; moves: number }>();
 
   before("walk every scene once", async () => {
     scene = await Scene.connected("a", "b", "c");
     watch = new Watch(() => scene.acting);
-    idle = slots(...scene.all);
     for (const name of Object.keys(SCENES) as SceneName[]) {
       await play(name, SCENES[name].length, (moves) => note(name, moves));
     }
@@ -151,15 +149,7 @@ describe("telephone: order of a call", () => {
     for (const line of server.lines.values()) line.offerDelta();
     await settle(...all);
     await later(6_000, ...all);
-    assertIdle("before the scene");
-  }
-
-  function assertIdle(when: string): void {
-    const { server, all } = scene;
-    for (const { calls, name } of all) assert.equal(calls.current, undefined, `${name} is in no call ${when}`);
-    assert.equal(server.broker.running, 0, `no call runs ${when}`);
-    assert.ok(!server.relays.some(({ open }) => open), `every relay is closed ${when}`);
-    assert.deepEqual(slots(...all), idle, `no slot is left over ${when}`);
+    scene.assertQuiet("before the scene");
   }
 
   function placeOf(who: Who): string | undefined {
@@ -244,7 +234,7 @@ describe("telephone: order of a call", () => {
     if (who === "server") {
       assert.equal(server.callsOver.length, callsOver + 1, `${kind} ends the call at the server`);
     } else {
-      assert.equal(handset.calls.current, undefined, `${kind} ends the call at ${who}`);
+      assert.equal(handset.calls.current?.id, undefined, `${kind} ends the call at ${who}`);
       const events = handset.events.slice(told).filter(({ event }) => event !== "release");
       assert.deepEqual(
         events.map((event) => (event.event === "ended" ? [event.why, event.erased === "both"] : event.event)),
@@ -255,8 +245,7 @@ describe("telephone: order of a call", () => {
 
     await settle(...all);
     await later(6_000, ...all);
-    for (const { wire } of all) assert.equal(wire.fault, undefined, `every line outlives ${kind}`);
-    assertIdle(`after ${kind}`);
+    scene.assertQuiet(`after ${kind}`);
   }
 
   it("carries a call after all of that", async () => {
@@ -265,6 +254,6 @@ describe("telephone: order of a call", () => {
     assert.deepEqual(scene.a.last("agreed")?.sas, scene.b.last("agreed")?.sas);
     await scene.play("b hangs up", "settle");
     assert.equal(scene.a.last("ended")?.erased, "both");
-    assertIdle("at the end");
+    scene.assertQuiet("at the end");
   });
 });

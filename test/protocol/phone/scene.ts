@@ -7,8 +7,9 @@
  *
  * After each sentence all has happened that needs no other message: RSA is done, the ends wait.
  */
+import assert from "node:assert/strict";
 import { Supervisor } from "@feldfon/protocol/supervisor";
-import { type End, StageHandset, StageServer } from "./stage.ts";
+import { type End, StageHandset, StageServer, slots } from "./stage.ts";
 
 const NAMES = { a: "Anna", b: "Ben", c: "Cleo" } as const;
 
@@ -23,6 +24,8 @@ export class Scene {
   readonly c: StageHandset;
   /** Whose turn it is. */
   acting: Letter | "server" = "server";
+  /** Slots in use while nobody calls: each handset's, then the server's. */
+  #idleSlots: number[] = [];
 
   private constructor(server: StageServer, [a, b, c]: readonly StageHandset[]) {
     this.server = server;
@@ -45,7 +48,13 @@ export class Scene {
   static async connected(...letters: Letter[]): Promise<Scene> {
     const scene = await Scene.make();
     for (const letter of letters) await scene.play(`${letter} opens`, `${letter} starts`, "settle");
+    scene.idle();
     return scene;
+  }
+
+  /** All is as it should be: what is in the vaults now is there when nobody calls. */
+  idle(): void {
+    this.#idleSlots = slots(...this.all);
   }
 
   get all(): StageHandset[] {
@@ -54,6 +63,36 @@ export class Scene {
 
   async play(...moves: string[]): Promise<void> {
     for (const move of moves) await this.#move(move);
+  }
+
+  /** Nobody is in a call, nothing of one is left over, no line has suffered. */
+  assertQuiet(when = "now"): void {
+    const { server, all } = this;
+    for (const { wire, calls, name } of all) {
+      assert.equal(wire.fault, undefined, `${name}'s line is whole ${when}`);
+      assert.equal(calls.current?.id, undefined, `${name} is in no call ${when}`);
+    }
+    assert.equal(server.broker.running, 0, `no call runs ${when}`);
+    assert.ok(!server.relays.some(({ open }) => open), `every relay is closed ${when}`);
+    assert.deepEqual(slots(...all), this.#idleSlots, `no slot is left over ${when}`);
+  }
+
+  /** A call in either direction is agreed, and its keys are gone on both sides after it. */
+  async assertCallable(a: Letter = "a", b: Letter = "b"): Promise<void> {
+    for (const [caller, callee] of [
+      [a, b],
+      [b, a],
+    ] as const) {
+      await this.play(`${caller} dials ${callee}`, "settle", `${callee} accepts`, "settle");
+      const [atCaller, atCallee] = [this[caller].last("agreed"), this[callee].last("agreed")];
+      assert.ok(atCaller && atCallee, "a call is agreed");
+      assert.deepEqual(atCaller.sas, atCallee.sas);
+      assert.deepEqual(atCaller.keys.th, atCallee.keys.th);
+      await this.play(`${caller} hangs up`, "settle");
+      assert.equal(ending(this[caller]), "hung-up-here, both");
+      assert.equal(ending(this[callee]), "hung-up-there, both");
+    }
+    this.assertQuiet();
   }
 
   async #move(move: string): Promise<void> {
@@ -131,7 +170,7 @@ export class Scene {
     this.acting = "server";
     const { server } = this;
     const orders: Record<string, () => unknown> = {
-      "directory changes": () => server.commit([]),
+      "directory changes": () => server.commit(() => []),
       "server sends away": () => this[whom!].serverLine!.sendAway(() => {}),
       "server keeps quiet": () => {
         server.pushing = false;
@@ -148,6 +187,12 @@ export class Scene {
     if (!served) throw new Error(`no such move: the ${what}`);
     await served();
   }
+}
+
+/** Why the last call ended there, and where its keys are known to be gone. */
+export function ending(handset: StageHandset): string | undefined {
+  const ended = handset.last("ended");
+  return ended && `${ended.why}, ${ended.erased}`;
 }
 
 /** Sees every supervisor of the telephone at work: which rows are walked, and who stands where. */

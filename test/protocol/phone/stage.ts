@@ -211,15 +211,25 @@ export class StageServer implements LineHost, BrokerHost {
     const jobs = new Jobs();
     const vault = jobs.watch(testingVault());
     const server = new StageServer(clock, jobs, await testKeyPair(vault, keyNumber), vault);
-    await server.commit([]);
+    await server.commit(() => []);
     return server;
   }
 
-  /** Applies changes, makes and signs the next head. */
-  async commit(ops: Op[]): Promise<void> {
-    for (const op of ops) this.directory.apply(op);
-    const head = nextHead(this.directory, this.log, this.heads.at(-1), this.clock.nowMs);
+  /** Makes changes, signs the next head, and shows both at once; one change after the other. */
+  commit(change: () => Op[] | undefined): Promise<void> {
+    this.#committed = this.#committed.then(() => this.#commit(change()));
+    return this.#committed;
+  }
+
+  #committed: Promise<void> = Promise.resolve();
+
+  async #commit(ops: Op[] | undefined): Promise<void> {
+    if (!ops) return;
+    const directory = this.directory.clone();
+    for (const op of ops) directory.apply(op);
+    const head = nextHead(directory, this.log, this.heads.at(-1), this.clock.nowMs);
     const signed = await signHead(this.vault, this.keyPair, head);
+    this.directory = directory;
     this.heads.push(signed);
     this.ops.push(ops);
     this.log.append(logLeaf(signed));
@@ -239,18 +249,20 @@ export class StageServer implements LineHost, BrokerHost {
 
   async join(line: ServerLine, { key, name }: JoinRequest): Promise<{ joined: true } | { refused: JoinRefusal }> {
     if (this.refusal) return { refused: this.refusal };
-    const row = this.directory.rowOf(key.uid);
     const old = this.lines.get(key.uid);
     this.forgetTickets(key.uid);
     if (old && old !== line) this.gone(old);
     this.names.set(key.uid, name);
-    if (!row) await this.commit([{ op: "append", row: { uid: key.uid, name, key, flags: 0 } }]);
+    const row = { uid: key.uid, name, key, flags: 0 };
+    await this.commit(() => (this.directory.rowOf(key.uid) ? undefined : [{ op: "append", row }]));
     return { joined: true };
   }
 
-  async remove(uid: Uid): Promise<void> {
-    const index = this.directory.find(uid);
-    if (index > 0) await this.commit([{ op: "leave", index }]);
+  remove(uid: Uid): Promise<void> {
+    return this.commit(() => {
+      const index = this.directory.find(uid);
+      return index > 0 ? [{ op: "leave", index }] : undefined;
+    });
   }
 
   snapshot(lastEpoch: number, lastHash: Uint8Array): { step2: Buffer; step6: Buffer; signed: SignedHead } {
@@ -490,6 +502,8 @@ export class StageHandset {
 
   /** What lines were given up for. */
   readonly timeouts: string[] = [];
+  /** What lines were closed for, at either end. */
+  readonly faults: Error[] = [];
 
   #kept(): ResumeTicket | undefined {
     const id = this.ticket?.spent === false ? this.ticket.id.toString("hex") : "";
@@ -519,7 +533,11 @@ export class StageHandset {
     wire.meddle = this.wire.meddle;
     wire.edit = this.wire.edit;
     this.wire.cut();
+    // A line that never reached the loop: the server gives it up in its own time.
+    const old = this.serverLine;
+    if (old && !old.channel.closed && server.lines.get(this.uid) !== old) server.lost(old);
     this.wire = wire;
+    this.ticket?.wipe();
     this.ticket = undefined;
     const { now } = server.clock;
     tap(channel, "handset", wire);
@@ -562,7 +580,8 @@ export class StageHandset {
         wire.close("handset");
         this.#gone();
       },
-      failed: () => {
+      failed: (error) => {
+        this.faults.push(error);
         this.#gone();
         server.lost(serverLine);
       },
@@ -574,7 +593,8 @@ export class StageHandset {
         wire.close("server");
         server.gone(serverLine);
       },
-      failed: () => {
+      failed: (error) => {
+        this.faults.push(error);
         server.gone(serverLine);
         this.#lost();
       },
