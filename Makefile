@@ -2,7 +2,7 @@
 # costs nothing. From Node to voices: bin/toolchain, package-lock.json, system-packages.txt.
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain install build check test demo run run-server run-handset bench clean system-test system-demo
+.PHONY: help toolchain install atlas build check test demo run run-terminal pictures run-server run-handset bench clean system-test system-demo
 
 # Only the toolchain's Node and npm are used, and native modules are built against its headers, whatever a user's npm
 # configuration says.
@@ -19,26 +19,36 @@ install: toolchain ## the packages of package-lock.json into node_modules/
 	@cmp -s package-lock.json node_modules/.installed-lock || \
 	  { npm ci && cp package-lock.json node_modules/.installed-lock; }
 
-build: install ## compile to dist/ (the programs run without: Node reads TypeScript)
+atlas: install ## the display's lettering, made of the font in fonts/
+	@bin/feldfon-node fonts/build.ts
+
+build: atlas ## compile to dist/ (the programs run without: Node reads TypeScript)
 	npm run --silent build
+	mkdir -p dist/.cache && cp -r .cache/atlas dist/.cache/
 
 check: install ## lint, format, types
 	npm run --silent check
 
-test: system-test install ## every test
+test: system-test atlas ## every test
 	npm run --silent test
 
-demo: system-demo install ## a server and two handsets call each other, and a table says how it went
+demo: system-demo atlas ## a server and two handsets call each other, and a table says how it went
 	@npm run --silent demo -- $(ARGS)
 
-run: install ## a server and a handset in this terminal; prints the command for a second one
+run: atlas ## a server, two handsets, and a page in the browser to press them; prints its address
 	@bin/run
+
+run-terminal: atlas ## a server and a handset in this terminal; prints the command for a second one
+	@bin/run --terminal
 
 run-server: install ## only the server, e.g. make run-server ARGS="--data /tmp/feldfon --port 6000"
 	@bin/feldfon-server $(ARGS)
 
-run-handset: install ## only a handset, e.g. make run-handset ARGS="--server HOST:5060 --server-key UID --name berta"
+run-handset: atlas ## only a handset, e.g. make run-handset ARGS="--server HOST:5060 --server-key UID --name berta"
 	@bin/feldfon-handset $(ARGS)
+
+pictures: system-test atlas ## take the pictures of docs/pictures/ anew (chromium)
+	@bin/feldfon-node --disable-warning=ExperimentalWarning test/browser/pictures.ts
 
 bench: install ## measure, e.g. make bench ARGS="merkle --json"; without ARGS the list
 	@npm run --silent bench -- $(or $(ARGS),--list)

@@ -26,7 +26,10 @@ const server = createServer({ noDelay: true }, (socket) => {
     const [open, seal, spki] = [0, KEY_BYTES, 2 * KEY_BYTES].map((at, n) =>
       chunk.subarray(at, n < 2 ? at + KEY_BYTES : chunk.length),
     ) as [Buffer, Buffer, Buffer];
-    own = { line: new PeerLine(socket, { open, seal }), key: createPublicKey({ key: spki, format: "der", type: "spki" }) };
+    own = {
+      line: new PeerLine(socket, { open, seal }),
+      key: createPublicKey({ key: spki, format: "der", type: "spki" }),
+    };
     socket.write(Buffer.of(lines.push(own) - 1));
   });
 });

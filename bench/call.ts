@@ -41,8 +41,16 @@ export async function run(): Promise<{ name: "call"; figures: Figure[] }> {
   const ends = await Promise.all(
     numbers.map((n) => PeerHandset.connect({ vault, n, port: peer.told.port, stepBytes })),
   );
-  const callers = pairsOf(handsets).map(([from, to]) => () => from.call(to));
-  const peerCallers = pairsOf(ends).map(([from, to]) => () => from.call(to));
+  const callers = pairsOf(handsets).map(
+    ([from, to]) =>
+      () =>
+        from.call(to),
+  );
+  const peerCallers = pairsOf(ends).map(
+    ([from, to]) =>
+      () =>
+        from.call(to),
+  );
 
   await makeCalls(callers, WARM_UP_CALLS);
   await makeCalls(peerCallers, WARM_UP_CALLS);
@@ -128,7 +136,10 @@ async function recordCall(a: Handset, b: Handset): Promise<StepBytes> {
     bye: passedOn("a", "BYE"),
     gone: passedOn("b", "200 BYE"),
   };
-  assert.ok(Object.values(stepBytes).every(({ in: sent, out }) => sent >= 0 && out > 0), "the call had other messages");
+  assert.ok(
+    Object.values(stepBytes).every(({ in: sent, out }) => sent >= 0 && out > 0),
+    "the call had other messages",
+  );
   return stepBytes;
 }
 

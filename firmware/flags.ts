@@ -6,7 +6,9 @@ import { parseSettings, type Settings, SettingsError } from "./settings.ts";
 
 export const USAGE = `feldfon-handset: an encrypted field telephone
 
-  --board NAME             terminal: presses as lines in, the screen as text out [terminal]
+  --board NAME             terminal: presses as lines in, the screen as text out; laptop: a page for the browser of
+                           this machine, its address is printed [terminal]
+  --page-port PORT         of the laptop board's page, on 127.0.0.1 [any free]
   --server HOST[:PORT]     where the server is [127.0.0.1:5060]
   --server-key KEY         its fingerprint (64 hex digits), or a file with its public key; pinned from then on
   --name NAME              what others see, 2 to 32 characters
@@ -27,6 +29,8 @@ export interface Flags {
   board: string;
   data: string;
   json: boolean;
+  /** 0: any free one. */
+  pagePort: number;
   trace: string | undefined;
   /** Settings with what the flags change. */
   apply(settings: Settings): Settings;
@@ -41,6 +45,7 @@ export function readFlags(argv: readonly string[]): Flags {
       args: [...argv],
       options: {
         board: text,
+        "page-port": text,
         server: text,
         "server-key": text,
         name: text,
@@ -64,6 +69,7 @@ export function readFlags(argv: readonly string[]): Flags {
     board: given("board") ?? "terminal",
     data: given("data") ?? "handset-data",
     json: values.json === true,
+    pagePort: portIn(given("page-port") ?? "0"),
     trace: given("trace"),
     apply: (settings) => parseSettings({ ...settings, ...changes(given) }),
   };
@@ -81,6 +87,11 @@ function changes(given: (flag: string) => string | undefined): Record<string, un
   if (given("direct") !== undefined) changed.direct = onOrOff("--direct", given("direct"));
   if (code !== undefined) changed.enrolmentCode = firstLine("--enrolment-code", code);
   return changed;
+}
+
+function portIn(text: string): number {
+  if (/^[0-9]{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text);
+  throw new SettingsError("settings-bad", "--page-port: not a port");
 }
 
 /** HOST, HOST:PORT, [IPv6]:PORT */

@@ -47,6 +47,14 @@ async function main(): Promise<void> {
 
   const lastHead = new LastHead(paths.lastHead);
   const kept = readLastHead(lastHead, faults);
+  // Before the line: a board may have microphone and speaker of its own, which the line thread takes over.
+  const board = await factory.open({
+    input: process.stdin,
+    output: process.stdout,
+    json: flags.json,
+    atEnd: endOfInput(0, process.stdin.isTTY ?? false),
+    pagePort: flags.pagePort,
+  });
   const line = startLine(flags.json, {
     name: settings.name,
     server: settings.server,
@@ -57,17 +65,12 @@ async function main(): Promise<void> {
     key: paths.key,
     evidence: paths.evidence,
     trace: flags.trace,
+    sound: board.sound,
     lastHead: kept,
   });
   line.onKeep((bytes, signature) => lastHead.write(bytes, signature));
   await line.ready;
 
-  const board = await factory.open({
-    input: process.stdin,
-    output: process.stdout,
-    json: flags.json,
-    atEnd: endOfInput(0, process.stdin.isTTY ?? false),
-  });
   const runner = new Runner({
     board,
     line,
@@ -76,7 +79,7 @@ async function main(): Promise<void> {
       server: `${settings.server}:${settings.port}`,
       ownName: settings.name,
       evidence: keptEvidence(paths.evidence),
-      // Its speaker is a file: what is recorded is what was said.
+      // A speaker that is a file: what is recorded is what was said. A page has a volume of its own.
       volumePercent: 100,
     }),
   });
@@ -119,7 +122,10 @@ interface LineThread extends LineLink {
 /** @param shown with `--json` the line's events are printed too, one object a line: scripts follow a call by them */
 function startLine(shown: boolean, setup: LineSetup): LineThread {
   const extension = import.meta.url.slice(import.meta.url.lastIndexOf("."));
-  const worker = new Worker(new URL(`./line/main${extension}`, import.meta.url), { workerData: setup });
+  const worker = new Worker(new URL(`./line/main${extension}`, import.meta.url), {
+    workerData: setup,
+    transferList: setup.sound ? [setup.sound] : [],
+  });
   const ready = Promise.withResolvers<void>();
   let listener: (event: LineEvent) => void = () => {};
   let keep: (bytes: Uint8Array, signature: Uint8Array) => void = () => {};

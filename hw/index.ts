@@ -1,3 +1,4 @@
+import { laptop } from "./board/laptop.ts";
 import type { BoardFactory } from "./board/port.ts";
 import { terminal } from "./board/terminal.ts";
 
@@ -8,4 +9,6 @@ export type { Caption, Captions, Display, Frame, Rows } from "./display/port.ts"
 export type { Numpad, NumpadKey } from "./numpad/port.ts";
 
 /** Every board the firmware can be told to use, by its name in the configuration. */
-export const boards: ReadonlyMap<string, BoardFactory> = new Map([terminal].map((factory) => [factory.name, factory]));
+export const boards: ReadonlyMap<string, BoardFactory> = new Map(
+  [terminal, laptop].map((factory) => [factory.name, factory]),
+);

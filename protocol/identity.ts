@@ -61,7 +61,9 @@ export class PublicKey {
         "key-bad",
         `a public key of ${spki.length} bytes came, canonical RSA-4096 with e = 65537 was expected`,
       );
-    this.spki = Buffer.from(spki);
+    // Memory of its own: a key lives long, and a piece of Node's pool would hold the whole of its slab.
+    this.spki = Buffer.allocUnsafeSlow(SPKI_BYTES);
+    this.spki.set(spki);
     this.uid = uidOfSshLine(sshLine(modulus));
   }
 

@@ -11,7 +11,7 @@ import { ResumeServer } from "@feldfon/protocol/channel/resume";
 import type { SealedChannel } from "@feldfon/protocol/channel/sealed";
 import { ChannelServer } from "@feldfon/protocol/channel/server";
 import { ProtocolError } from "@feldfon/protocol/errors";
-import { encodeFrame, FrameReader, MAX_BODY_BYTES } from "@feldfon/protocol/frames";
+import { encodeFrame, encodeFrameHeader, FrameReader, MAX_BODY_BYTES } from "@feldfon/protocol/frames";
 import type { PublicKey } from "@feldfon/protocol/identity";
 import { STEP_MS } from "@feldfon/protocol/phone/line";
 import { ServerLine } from "@feldfon/protocol/phone/server-line";
@@ -25,6 +25,9 @@ import { Outbox } from "./outbox.ts";
 import type { Closable, PhoneService } from "./service.ts";
 import type { BatchSigner } from "./signer.ts";
 import type { Trace } from "./trace.ts";
+
+/** A shorter frame is sooner copied behind its header than written in two pieces. */
+const COPIED_BYTES = 4_096;
 
 export interface ConnectionSurroundings {
   vault: Vault;
@@ -198,10 +201,10 @@ export class Connection implements Closable {
       resumed,
       now,
       outlet: {
-        send: (frame) => {
+        send: (body) => {
           // A large directory is no slow client: what it is shown at connect has to fit twice.
-          this.#outbox.limitBytes = Math.max(this.#outbox.limitBytes, 4 * frame.length);
-          this.#outbox.send(encodeFrame(frame));
+          this.#outbox.limitBytes = Math.max(this.#outbox.limitBytes, 4 * body.length);
+          this.#sendFrame(body);
         },
         passed: ({ direction, kind, size }) => {
           this.#trace(kind, size, direction);
@@ -218,8 +221,14 @@ export class Connection implements Closable {
     throw new ProtocolError("too-many-requests", "more requests came than a handset may send");
   }
 
+  #sendFrame(body: Buffer): void {
+    if (body.length < COPIED_BYTES) return this.#outbox.send(encodeFrame(body));
+    this.#outbox.send(encodeFrameHeader(body));
+    this.#outbox.send(body);
+  }
+
   #send(body: Buffer, kind: string): void {
-    this.#outbox.send(encodeFrame(body));
+    this.#sendFrame(body);
     this.#trace(kind, body.length, "sent");
   }
 

@@ -20,6 +20,10 @@ import { type JoinOutcome, type Registry, RegistryError } from "./registry-port.
 
 /** A joiner acknowledges its phonebook within this time, or the others hear of it without (connect 7). */
 export const HOLD_BACK_MS = 500;
+/** Changes that follow a fan-out wait this long for each other: a delta costs by the client, hardly by the row. */
+export const FAN_OUT_MS = 250;
+/** Deltas sealed in one turn of the loop; others have something to say meanwhile. */
+const FAN_OUT_LINES = 32;
 /** How long a ticket serves (design 3). */
 export const TICKET_MS = 30_000;
 
@@ -60,7 +64,10 @@ export class PhoneService implements LineHost, BrokerHost {
   readonly #tickets = new Map<string, Kept>();
   /** Joiners whose phonebook is not acknowledged yet: the others' delta waits for them, 500 ms at most. */
   readonly #joining = new Set<ServerLine>();
+  /** Set while a change waits for its fan-out. */
   #holdBack: Timer | undefined;
+  /** Set for a while after a fan-out. */
+  #window: Timer | undefined;
   readonly #unlisten: () => void;
 
   constructor({ vault, registry, relay, metrics, log, clock = systemClock }: ServiceOptions) {
@@ -153,7 +160,11 @@ export class PhoneService implements LineHost, BrokerHost {
     this.#log.info(by === "sync" ? "handset back" : "handset here", { peer: uid, epoch: this.head().head.epoch });
     this.#broker.lineBack(line);
     this.#joining.delete(line);
-    if (this.#joining.size === 0 && this.#holdBack) this.#fanOut();
+    this.#mayFanOut();
+  }
+
+  behind(): void {
+    this.#changed();
   }
 
   left(line: ServerLine): void {
@@ -241,6 +252,7 @@ export class PhoneService implements LineHost, BrokerHost {
   close(): void {
     this.#unlisten();
     this.#clock.clearTimeout(this.#holdBack);
+    this.#clock.clearTimeout(this.#window);
     for (const { ticket } of this.#tickets.values()) ticket.wipe();
     this.#tickets.clear();
   }
@@ -249,10 +261,10 @@ export class PhoneService implements LineHost, BrokerHost {
   #replace(uid: Uid): void {
     this.#forgetTickets(uid);
     const before = this.#lines.get(uid);
-    if (!before) return;
     this.#lines.delete(uid);
+    // Also when its line was lost before: whoever joins anew knows nothing of an earlier call, and the other one waits.
     this.#broker.lineGone(uid);
-    before.connection.replace();
+    before?.connection.replace();
   }
 
   /** In the loop, or on its way there. */
@@ -270,15 +282,30 @@ export class PhoneService implements LineHost, BrokerHost {
     }
   }
 
-  /** Connect 7: once the joiner has its phonebook, or after 500 ms. */
+  /** Connect 7: once the joiners have their phonebook, or after 500 ms; at once when idle. */
   #changed(): void {
-    if (this.#joining.size === 0) return this.#fanOut();
     this.#holdBack ??= this.#clock.setTimeout(() => this.#fanOut(), HOLD_BACK_MS);
+    this.#mayFanOut();
+  }
+
+  #mayFanOut(): void {
+    if (this.#holdBack && !this.#window && this.#joining.size === 0) this.#fanOut();
   }
 
   #fanOut(): void {
     this.#clock.clearTimeout(this.#holdBack);
     this.#holdBack = undefined;
-    for (const { line } of this.#lines.values()) line.offerDelta();
+    this.#clock.clearTimeout(this.#window);
+    this.#window = this.#clock.setTimeout(() => {
+      this.#window = undefined;
+      this.#mayFanOut();
+    }, FAN_OUT_MS);
+    this.#offer([...this.#lines.values()].map(({ line }) => line));
+  }
+
+  #offer(lines: readonly ServerLine[]): void {
+    for (const line of lines.slice(0, FAN_OUT_LINES)) line.offerDelta();
+    const later = lines.slice(FAN_OUT_LINES);
+    if (later.length > 0) setImmediate(() => this.#offer(later));
   }
 }

@@ -8,6 +8,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { readSpeech } from "@feldfon/voice/file-sound";
 import { compareVoice } from "@feldfon/voice/snr";
+import { CONNECT_STEPS, PROVED } from "./page/steps.ts";
 import { type Line, Program } from "./program.ts";
 import { findVoices } from "./voices.ts";
 
@@ -42,18 +43,6 @@ export interface DemoOptions {
   say(text: string): void;
 }
 
-/** What each step of connect has done, in the words of the seed. */
-const STEPS: readonly (readonly [step: string, done: string])[] = [
-  ["1", "public keys exchanged, the client's first; the server's is the pinned one"],
-  ["1.1", "the handset proved its private key without showing it"],
-  ["2", "the server sent root, keys and leaves"],
-  ["3", "the handset recomputed both roots: equal"],
-  ["4", "48-byte secret came, RSA-4096 to this handset alone"],
-  ["5", "secret stored in the vault, everything is under it now"],
-  ["6", "phonebook opened, each row fits its leaf"],
-  ["7", "the others were told"],
-  ["8", "the loop runs"],
-];
 /** Behind the longest speech: relay, jitter buffer and recording. */
 const TAIL_MS = 1_200;
 
@@ -156,14 +145,17 @@ async function connect(handset: Handset, say: DemoOptions["say"], others?: () =>
   const steps: { step: string; ms: number }[] = [];
   let doneMs = 0;
   program.send("press connect");
-  for (const [step, done] of STEPS) {
-    const line = await program.next(`step ${step}`, isEvent("step", (event) => event.step === step));
+  for (const step of CONNECT_STEPS) {
+    const line = await program.next(
+      `step ${step}`,
+      isEvent("step", (event) => event.step === step),
+    );
     const atMs = step === "7" && others ? Math.round(await others()) : Number(line.ms);
     const ms = Math.max(0, atMs - doneMs);
     // The others are told beside the loop, which does not wait for them.
     if (step !== "7") doneMs = atMs;
     steps.push({ step, ms });
-    say(`  ${step.padEnd(4)}${done} (${ms} ms)`);
+    say(`  ${step.padEnd(4)}${PROVED.en[step]} (${ms} ms)`);
   }
   const connected = await program.next("connected", isEvent("connected"));
   return { steps, directory: connected.directory as Directory, protection: String(connected.protection) };

@@ -12,6 +12,14 @@ export class ProgramError extends Error {
   override readonly name = "ProgramError";
 }
 
+export interface ProgramOptions {
+  /** Ctrl-C in this terminal is not for it: whoever started it lets it end in order. */
+  ownSession?: boolean;
+  /** Told each line as it comes; nothing is kept then for `lines` and `next`. */
+  onLine?: (line: Line) => void;
+  onExit?: (signal: NodeJS.Signals | null) => void;
+}
+
 const STOP_MS = 8_000;
 const MOST_ERROR_LINES = 20;
 
@@ -21,15 +29,20 @@ export class Program {
   readonly #lines: Line[] = [];
   readonly #said = new EventEmitter();
   readonly #complaints: string[] = [];
+  readonly #onLine: ((line: Line) => void) | undefined;
   #exited = false;
   /** Lines before this one have been waited for. */
   #read = 0;
 
   /** @param script relative to the repository's root */
-  constructor(what: string, script: string, flags: readonly string[]) {
+  constructor(what: string, script: string, flags: readonly string[], options: ProgramOptions = {}) {
     this.what = what;
+    this.#onLine = options.onLine;
     const path = fileURLToPath(new URL(`../${script}`, import.meta.url));
-    this.#child = spawn(process.execPath, ["--disable-sigusr1", path, ...flags], { stdio: ["pipe", "pipe", "pipe"] });
+    this.#child = spawn(process.execPath, ["--disable-sigusr1", path, ...flags], {
+      stdio: ["pipe", "pipe", "pipe"],
+      detached: options.ownSession === true,
+    });
     createInterface({ input: this.#child.stdout! }).on("line", (text) => this.#take(text));
     createInterface({ input: this.#child.stderr! }).on("line", (text) => {
       this.#complaints.push(text);
@@ -37,8 +50,13 @@ export class Program {
       this.#said.emit("line");
     });
     this.#child.stdin!.on("error", () => {});
-    this.#child.on("exit", () => {
+    // Whatever ends this process, nothing of it stays behind.
+    const endWithUs = (): void => void this.#child.kill("SIGTERM");
+    process.once("exit", endWithUs);
+    this.#child.on("exit", (_code, signal) => {
+      process.off("exit", endWithUs);
       this.#exited = true;
+      options.onExit?.(signal);
       this.#said.emit("line");
     });
   }
@@ -46,6 +64,10 @@ export class Program {
   /** Everything said so far, oldest first. */
   get lines(): readonly Line[] {
     return this.#lines;
+  }
+
+  get running(): boolean {
+    return !this.#exited;
   }
 
   send(text: string): void {
@@ -88,16 +110,32 @@ export class Program {
     clearTimeout(timer);
   }
 
+  /** Nothing more to say: programs that read their input end in order. */
+  endInput(): void {
+    this.#child.stdin!.end();
+  }
+
+  /** As a power cut does. */
+  kill(): void {
+    this.#child.kill("SIGKILL");
+  }
+
   terminate(): void {
     this.#child.kill("SIGTERM");
   }
 
   #take(text: string): void {
+    let line: Line;
     try {
-      this.#lines.push(JSON.parse(text) as Line);
+      line = JSON.parse(text) as Line;
     } catch {
       return; // not a line for programs
     }
+    if (this.#onLine) {
+      this.#onLine(line);
+      return;
+    }
+    this.#lines.push(line);
     this.#said.emit("line");
   }
 

@@ -201,8 +201,8 @@ describe("Architecture: the arrows between folders", () => {
     );
   });
 
-  it("lets nobody import the simulator, the benches and the tests", () => {
-    const proof = ["simulator", "bench", "test"].map(within);
+  it("lets nobody import the simulator, the benches, the tests and what is made at build time", () => {
+    const proof = ["simulator", "bench", "test", "fonts"].map(within);
     const inProof = (file: string) => proof.some((folder) => folder(file));
     refuse(
       "the product does not know its proof",
@@ -320,7 +320,9 @@ describe("Architecture: what stands in the repository", () => {
   });
 
   it("names its files in kebab-case", () => {
-    const wrong = sources.filter((file) => !/^([a-z0-9.-]+\/)*[a-z0-9-]+(\.test|\.config)?\.[cm]?[jt]s$/.test(file));
+    const wrong = sources.filter(
+      (file) => !/^([a-z0-9.-]+\/)*[a-z0-9-]+(\.test|\.config|\.d)?\.[cm]?[jt]s$/.test(file),
+    );
     assert.deepEqual(wrong, []);
   });
 

@@ -1,32 +1,31 @@
-/** How each end of a call sounds and whether one press calls again. Its words are in texts-*.ts. */
+/** How each end of a call sounds and looks, and whether one press calls again. Its words are in texts-*.ts. */
 import type { CallEnd, Tone } from "./link.ts";
+import type { Sign } from "./screens.ts";
 
 export interface EndingForm {
-  /** One tone a second, then silence. What a person has to tell apart with the screen off differs. */
-  readonly melody: readonly Tone[];
+  /** What a person has to tell apart with the screen off differs. */
+  readonly tone: Tone;
   readonly mark: "ok" | "info" | "caution" | "alarm";
+  readonly sign: Sign;
   readonly again: boolean;
 }
 
-const busy: Tone[] = ["busy", "busy", "busy", "busy", "busy", "busy"];
-const falling: Tone[] = ["ended"];
-
 export const ENDINGS: Readonly<Record<CallEnd, EndingForm>> = {
-  "hung-up-here": { melody: falling, mark: "ok", again: true },
-  "hung-up-there": { melody: falling, mark: "ok", again: true },
-  cancelled: { melody: [], mark: "info", again: true },
-  missed: { melody: [], mark: "info", again: true },
-  "declined-here": { melody: [], mark: "info", again: true },
-  busy: { melody: busy, mark: "info", again: true },
-  declined: { melody: ["busy", "none", "busy", "none"], mark: "info", again: true },
-  silent: { melody: ["ended", "none", "ended"], mark: "info", again: true },
-  offline: { melody: ["pips", "pips", "pips", "ended"], mark: "info", again: true },
-  unknown: { melody: ["busy", "busy", "ended"], mark: "info", again: false },
-  self: { melody: ["pips", "ended"], mark: "info", again: false },
-  unavailable: { melody: ["busy", "none", "ended"], mark: "caution", again: true },
-  "no-voice": { melody: ["ended", "none", "pips"], mark: "caution", again: true },
-  "line-lost": { melody: ["ended", "pips"], mark: "caution", again: true },
-  "heads-apart": { melody: ["pips", "busy"], mark: "caution", again: true },
-  "not-authentic": { melody: ["alarm", "alarm"], mark: "alarm", again: false },
-  "two-directories": { melody: ["alarm", "alarm", "alarm"], mark: "alarm", again: false },
+  "hung-up-here": { tone: "ended", mark: "ok", sign: "stopping", again: true },
+  "hung-up-there": { tone: "ended", mark: "ok", sign: "stopping", again: true },
+  cancelled: { tone: "none", mark: "info", sign: "stopping", again: true },
+  missed: { tone: "none", mark: "info", sign: "incoming", again: true },
+  "declined-here": { tone: "none", mark: "info", sign: "stopping", again: true },
+  busy: { tone: "busy", mark: "info", sign: "talking", again: true },
+  declined: { tone: "declined", mark: "info", sign: "stopping", again: true },
+  silent: { tone: "silent", mark: "info", sign: "ringing", again: true },
+  offline: { tone: "offline", mark: "info", sign: "off", again: true },
+  unknown: { tone: "unobtainable", mark: "info", sign: "question", again: false },
+  self: { tone: "self", mark: "info", sign: "incoming", again: false },
+  unavailable: { tone: "congestion", mark: "caution", sign: "off", again: true },
+  "no-voice": { tone: "lost", mark: "caution", sign: "stopping", again: true },
+  "line-lost": { tone: "lost", mark: "caution", sign: "off", again: true },
+  "heads-apart": { tone: "lost", mark: "caution", sign: "question", again: true },
+  "not-authentic": { tone: "alarm", mark: "alarm", sign: "stopping", again: false },
+  "two-directories": { tone: "alarm", mark: "alarm", sign: "stopping", again: false },
 };

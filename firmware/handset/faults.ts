@@ -22,6 +22,7 @@ export const FAULTS = {
   "key-bad": { number: 205, red: false },
   "no-server-key": { number: 206, red: false },
   "two-directories": { number: 301, red: true, blocks: true },
+  "sas-differs": { number: 305, red: false },
   sound: { number: 401, red: false },
   display: { number: 402, red: false },
   buttons: { number: 403, red: false },

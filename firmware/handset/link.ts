@@ -10,7 +10,21 @@ import type { Uid } from "@feldfon/protocol/identity";
 /** Connect's steps as design 4 numbers them; the screen shows one line for each. */
 export type ConnectStep = "1" | "1.1" | "2" | "3" | "4" | "5" | "6" | "7" | "8";
 
-export type Tone = "none" | "pips" | "ringback" | "ring" | "busy" | "ended" | "alarm";
+export type Tone =
+  | "none"
+  | "pips"
+  | "ringback"
+  | "ring"
+  | "busy"
+  | "congestion"
+  | "unobtainable"
+  | "declined"
+  | "silent"
+  | "offline"
+  | "self"
+  | "lost"
+  | "ended"
+  | "alarm";
 
 export type Command =
   | { do: "connect" }

@@ -81,10 +81,10 @@ export type Notice =
     }
   | { readonly kind: "changes"; readonly renamed: ChangesShown["renamed"]; readonly newKey: readonly string[] }
   | { readonly kind: "ended"; readonly ending: Ending }
-  /** Something failed beside the line: a device, an update, the start. */
+  /** Something failed beside the line: a device, an update, the start, the comparison of a call's numbers. */
   | {
       readonly kind: "fault";
-      readonly about: "device" | "update" | "start";
+      readonly about: "device" | "update" | "start" | "call";
       readonly code: string;
       readonly cause: string;
     }
@@ -108,8 +108,14 @@ export type Place =
       readonly callId: string;
       /** Five numbers 00..63, the same on both displays. */
       readonly sas: readonly number[];
+      /** The five numbers to be read aloud, or the talk itself. The voice is there in both. */
+      readonly view: "numbers" | "talk";
+      /** A person has said that both displays show the same. */
+      readonly compared: boolean;
       readonly elapsedMs: number;
       readonly voice: Voice | undefined;
+      /** The count before, so that the bars show how it is now. */
+      readonly before: Voice | undefined;
     }
   | { readonly name: "hanging-up"; readonly peer: Peer; readonly callId: string | undefined }
   | { readonly name: "ended"; readonly ending: Ending; readonly elapsedMs: number }
@@ -183,6 +189,10 @@ export type Action =
   | "answer"
   | "decline"
   | "hang-up"
+  | "same"
+  | "differs"
+  | "later"
+  | "numbers"
   | "again"
   | "back"
   | "ok";
@@ -195,6 +205,8 @@ const VOLUME_STEP = 20;
 const MAX_DIGITS = 6;
 /** The red screen is heard this long. */
 const ALARM_MS = 3_000;
+/** How a call ended is heard this long, unless its tone is over before. */
+const ENDED_MS = 5_000;
 export const TICK_MS = 1_000;
 
 export interface Beginning {
@@ -296,8 +308,11 @@ export function keysOf(state: State): Partial<Record<Button, Action>> {
     case "incoming":
       return { call: "answer", "hang-up": "decline" };
     case "answering":
-    case "in-call":
       return { "hang-up": "hang-up" };
+    case "in-call":
+      return place.view === "numbers"
+        ? { connect: "later", call: "same", "hang-up": "hang-up", update: "differs" }
+        : { "hang-up": "hang-up", update: "numbers" };
     case "ended":
       return endedKeys(state, place.ending);
     case "notice":
@@ -370,6 +385,23 @@ function perform(state: State, action: Action): Step {
       const peer = peerOf(place);
       if (!peer || !("callId" in place)) return [state];
       return [at(state, { name: "hanging-up", peer, callId: place.callId }), { do: "hang-up" }];
+    }
+    case "same":
+    case "later":
+    case "numbers":
+      if (place.name !== "in-call") return [state];
+      return [
+        at(state, {
+          ...place,
+          view: action === "numbers" ? "numbers" : "talk",
+          compared: action === "same" || place.compared,
+        }),
+      ];
+    case "differs": {
+      if (place.name !== "in-call") return [state];
+      const { peer, callId } = place;
+      const told = noted(state, { kind: "fault", about: "call", code: "sas-differs", cause: "" });
+      return [at(told, { name: "hanging-up", peer, callId }), { do: "hang-up" }];
     }
     case "back":
       return [home(state)];
@@ -508,7 +540,7 @@ function heard(state: State, event: LineEvent): Step {
     case "voice": {
       if (place.name !== "in-call" || place.callId !== event.callId) return [state];
       const voice = { sent: event.sent, received: event.received, lost: event.lost };
-      return [at(state, { ...place, voice })];
+      return [at(state, { ...place, voice, before: place.voice })];
     }
 
     case "ended":
@@ -610,7 +642,17 @@ function inCall(state: State, callId: string, other: Peer, sas: readonly number[
   if (place.name === "hanging-up" || place.name === "quitting" || place.name === "gone") return [state];
   const talking: State = {
     ...setAside(state),
-    place: { name: "in-call", peer: other, callId, sas, elapsedMs: 0, voice: undefined },
+    place: {
+      name: "in-call",
+      peer: other,
+      callId,
+      sas,
+      view: "numbers",
+      compared: false,
+      elapsedMs: 0,
+      voice: undefined,
+      before: undefined,
+    },
     muted: false,
   };
   return state.muted ? [talking, { do: "mute", on: false }] : [talking];
@@ -628,6 +670,8 @@ function ended(state: State, event: Extract<LineEvent, { event: "ended" }>): Ste
     const told = place.name === "ended" && place.ending.callId === callId;
     return [told ? known : noted(known, { kind: "ended", ending })];
   }
+  // Why the numbers differed is read before how the call ended.
+  if (known.notices.some(isAboutCall)) return [home(noted(known, { kind: "ended", ending }))];
   if (why === "missed" && other) return [home(noted(known, { kind: "missed", peer: other, times: 1 }))];
   return [at(known, { name: "ended", ending, elapsedMs: 0 })];
 }
@@ -663,7 +707,7 @@ export function toneOf(state: State): Tone {
     case "incoming":
       return place.silenced ? "none" : "ring";
     case "ended":
-      return ENDINGS[place.ending.why].melody[Math.floor(place.elapsedMs / TICK_MS)] ?? "none";
+      return place.elapsedMs < ENDED_MS ? ENDINGS[place.ending.why].tone : "none";
     case "alarm":
       return place.elapsedMs < ALARM_MS ? "alarm" : "none";
     default:
@@ -681,6 +725,7 @@ export function lightOf(state: State): Light {
     case "in-call":
       return line.at === "up" ? { colour: "green", rhythm: "steady" } : { colour: "amber", rhythm: "slow" };
     case "notice":
+      if (isAboutCall(place.notice)) return { colour: "red", rhythm: "fast" };
       return place.notice.kind === "missed"
         ? { colour: "blue", rhythm: "double" }
         : { colour: "amber", rhythm: "double" };
@@ -714,7 +759,7 @@ function lineLight(line: Line): Light {
 export function clockOf(state: State): boolean {
   const { place, line } = state;
   if (line.at === "lost" && line.retryInMs > 0) return true;
-  if (place.name === "ended") return place.elapsedMs < ENDINGS[place.ending.why].melody.length * TICK_MS;
+  if (place.name === "ended") return ENDINGS[place.ending.why].tone !== "none" && place.elapsedMs < ENDED_MS;
   return place.name === "in-call" || (place.name === "alarm" && place.elapsedMs < ALARM_MS);
 }
 
@@ -818,6 +863,11 @@ function byDigits(directory: DirectoryShown | undefined, digits: string): Peer |
 
 function isListed(directory: DirectoryShown | undefined, { uid, name }: Peer): boolean {
   return directory?.contacts.some((contact) => contact.uid === uid && contact.name === name) ?? false;
+}
+
+/** The numbers of a call differed: red. */
+function isAboutCall(notice: Notice): boolean {
+  return notice.kind === "fault" && notice.about === "call";
 }
 
 function isWaitingForCall(place: Place): place is Extract<Place, { name: "dialling" | "hanging-up" }> {

@@ -141,10 +141,10 @@ export class Runner {
     this.#shown = screen;
     if (this.#displayFails) return;
     const { display } = this.#board;
-    const picture = drawScreen(screen, display.width, display.height);
-    const dirty = changedRows(this.#picture, picture, display.width);
-    if (dirty.from === dirty.to) return;
     try {
+      const picture = drawScreen(screen, display.width, display.height);
+      const dirty = changedRows(this.#picture, picture, display.width);
+      if (dirty.from === dirty.to) return;
       display.show(picture, dirty);
       this.#picture = picture;
     } catch (error) {

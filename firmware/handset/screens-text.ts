@@ -9,12 +9,12 @@ const MARKS: Readonly<Record<Mark, string>> = { ok: "(ok)", info: "(i)", caution
 const STEPS = { done: "ok", now: "..", open: "  " } as const;
 
 /**
- *     == In call ==                    87 %
- *     | (ok) Encrypted                          | = the handset's own words
+ *     == (ok) In call ==                    87 %
  *       Ben                                     names never have it
- *       07 42 63 00 19
+ *     | 1:12  good, -1 %                        | = the handset's own words
+ *       07 boot, 42 moon, 63 wheel, 00 anchor, 19 cloud
  *     [0-9*#] 5 microphone  * volume
- *     [Connect] -  [Call] -  [Hang up] Hang up  [Update] -
+ *     [Connect] -  [Call] -  [Hang up] Hang up  [Update] Numbers
  *
  * @param before the screen it follows
  */
@@ -24,7 +24,7 @@ export function captionOf(screen: Screen, language: Language, before?: Screen): 
   return {
     name: screen.name,
     lines: [
-      `== ${screen.title} ==${battery}`,
+      `== ${screen.tone ? `${MARKS[screen.tone]} ` : ""}${screen.title} ==${battery}`,
       ...screen.blocks.flatMap(linesOf),
       ...(screen.pad === "" ? [] : [`[0-9*#] ${screen.pad}`]),
       BUTTONS.map((button) => `[${keys[button]}] ${screen.keys[button] || "-"}`).join("  "),
@@ -38,9 +38,16 @@ function linesOf(block: Block): string[] {
   switch (block.block) {
     case "mark":
       return [`| ${MARKS[block.mark]} ${block.word}`];
+    case "sign":
     case "says":
     case "detail":
       return [`| ${block.text}`];
+    case "numbers":
+      return [
+        `  ${block.numbers.map((number, i) => `${String(number).padStart(2, "0")} ${block.words[i]}`).join(", ")}`,
+      ];
+    case "voice":
+      return [`| ${block.time}  ${block.word}, -${block.lostPercent} %`];
     case "name":
     case "digits":
       return [`  ${block.text}`];

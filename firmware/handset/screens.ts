@@ -2,7 +2,7 @@
  * What the screen says, as a small model: derived from the state, drawn by drawing/, printed by screens-text.ts.
  *
  *     title                      battery
- *     blocks, top to bottom: marks, the handset's words, names, digits, steps, lists
+ *     blocks, top to bottom: marks, signs, the handset's words, names, numbers, steps, lists
  *     what the number pad does
  *     what the four keys do
  */
@@ -14,6 +14,9 @@ import { type Ending, isLow, keysOf, type Line, type Notice, type Peer, type Sta
 import { type Advice, fill, type Language, TEXTS, type Texts } from "./texts.ts";
 
 export type Mark = "ok" | "info" | "caution" | "alarm";
+
+/** What goes on, as a shape; its word stands beside it. */
+export type Sign = "off" | "calling" | "ringing" | "incoming" | "keys" | "stopping" | "talking" | "question";
 
 export interface Progress {
   readonly label: string;
@@ -31,7 +34,9 @@ export interface Row {
 
 export type Block =
   /** Colour, shape and word. */
-  | { readonly block: "mark"; readonly mark: Mark; readonly word: string }
+  | { readonly block: "mark"; readonly mark: Mark; readonly word: string; readonly large?: true }
+  /** The same, for what is neither right nor wrong. */
+  | { readonly block: "sign"; readonly sign: Sign; readonly mark: Mark; readonly text: string }
   /** The handset vouches for this text; on the screen it carries the bar at the left. */
   | { readonly block: "says"; readonly text: string; readonly runs?: true }
   /** `runs`: a clock or a count that changes by itself, no news to somebody who reads along. */
@@ -39,6 +44,22 @@ export type Block =
   /** What others chose: a name. It never carries the bar. */
   | { readonly block: "name"; readonly text: string }
   | { readonly block: "digits"; readonly text: string }
+  /** Five numbers 00..63 with their pictograms and words; `rows` one below the other, to be read aloud. */
+  | {
+      readonly block: "numbers";
+      readonly form: "rows" | "large" | "small";
+      readonly numbers: readonly number[];
+      readonly words: readonly string[];
+    }
+  /** How long and how well the voice comes through: 0 (not at all) to 4 bars. */
+  | {
+      readonly block: "voice";
+      readonly time: string;
+      readonly bars: number;
+      readonly word: string;
+      readonly lostPercent: number;
+      readonly runs: true;
+    }
   | { readonly block: "progress"; readonly rows: readonly Progress[] }
   | { readonly block: "list"; readonly rows: readonly Row[]; readonly dense: boolean };
 
@@ -95,7 +116,7 @@ function contentOf(state: State, texts: Texts): Content {
     case "front":
       return front(state, state.line, texts);
     case "leave?":
-      return { name: place.name, title: texts.leave.title, blocks: [says(texts.leave.text)] };
+      return { name: place.name, title: texts.leave.title, blocks: [sign("question", "caution", texts.leave.text)] };
     case "alarm":
       return alarm(state, texts);
     case "phonebook":
@@ -113,20 +134,20 @@ function contentOf(state: State, texts: Texts): Content {
         facts: { digits: place.digits, uid: place.found?.uid ?? null, askAgain: place.askAgain },
       };
     case "dialling":
-      return call(place.name, texts.dialling, place.peer);
+      return call(place.name, "calling", texts.dialling, place.peer);
     case "ringing-out":
-      return call(place.name, texts.ringing, place.peer, place.callId);
+      return call(place.name, "ringing", texts.ringing, place.peer, place.callId);
     case "incoming": {
       const silenced = place.silenced ? [detail(texts.incoming.silenced)] : [];
-      const content = call(place.name, texts.incoming, place.peer, place.callId);
+      const content = call(place.name, "incoming", texts.incoming, place.peer, place.callId);
       return { ...content, blocks: [...content.blocks, ...silenced], pad: place.silenced ? "" : texts.incoming.pad };
     }
     case "answering":
-      return call(place.name, texts.answering, place.peer, place.callId);
+      return call(place.name, "keys", texts.answering, place.peer, place.callId);
     case "in-call":
       return inCall(state, place, texts);
     case "hanging-up":
-      return call(place.name, texts.hangingUp, place.peer, place.callId);
+      return call(place.name, "stopping", texts.hangingUp, place.peer, place.callId);
     case "ended":
       return ended(place.ending, texts);
     case "updating": {
@@ -142,9 +163,9 @@ function contentOf(state: State, texts: Texts): Content {
     case "notice":
       return notice(place.notice, texts);
     case "quitting":
-      return { name: place.name, title: texts.quitting.title, blocks: [says(texts.quitting.text)] };
+      return { name: place.name, title: texts.quitting.title, blocks: [sign("stopping", "info", texts.quitting.text)] };
     case "gone":
-      return { name: place.name, title: texts.gone.title, blocks: [says(texts.gone.text)] };
+      return { name: place.name, title: texts.gone.title, blocks: [sign("off", "info", texts.gone.text)] };
     default:
       return place satisfies never;
   }
@@ -155,21 +176,21 @@ function contentOf(state: State, texts: Texts): Content {
 function front(state: State, line: Line, texts: Texts): Content {
   switch (line.at) {
     case "off": {
-      const server = detail(fill(texts.off.text, { server: state.server }));
+      const server = detail(fill(texts.off.text, { server: shortened(state.server) }));
       const blocks = state.distrust
-        ? [mark("alarm", texts.off.blocked), server]
-        : [name({ name: state.ownName }), server];
+        ? [large("alarm", texts.off.blocked), server]
+        : [sign("off", "info", texts.off.press), name({ name: state.ownName }), server];
       return { name: "off", title: texts.off.title, blocks, facts: { blocked: state.distrust !== undefined } };
     }
     case "leaving":
-      return { name: "leaving", title: texts.leaving.title, blocks: [says(texts.leaving.text)] };
+      return { name: "leaving", title: texts.leaving.title, blocks: [sign("stopping", "info", texts.leaving.text)] };
     case "connecting":
       return {
         name: "connecting",
         title: line.resuming ? texts.connecting.again : texts.connecting.title,
         // A resume goes through none of the eight steps: the line keeps the keys they made.
         blocks: line.resuming
-          ? [says(texts.connecting.resuming)]
+          ? [sign("ringing", "info", texts.connecting.resuming)]
           : [{ block: "progress", rows: progress(texts.steps, line.steps.length) }],
         facts: { resuming: line.resuming, steps: line.steps },
       };
@@ -193,11 +214,14 @@ function verified(state: State, resumed: boolean, texts: Texts): Content {
   const { directory, protection } = state;
   const known = protection as keyof typeof texts.verified.protection | undefined;
   const own = directory?.contacts.find((contact) => contact.own);
-  const blocks: Block[] = [mark("ok", texts.verified.mark), name({ name: own?.name ?? state.ownName })];
-  if (own) blocks.push(detail(fill(texts.verified.number, { n: own.id })));
+  const blocks: Block[] = [];
   if (directory) {
-    blocks.push(detail(fill(texts.verified.members, { n: directory.contacts.length, epoch: directory.epoch })));
-    blocks.push(detail(fill(texts.verified.root, { root: shortRoot(directory.seedRoot) })));
+    blocks.push(numbers("large", rootNumbers(directory.seedRoot), texts));
+    blocks.push(detail(fill(texts.verified.root, { n: directory.contacts.length, epoch: directory.epoch })));
+  }
+  if (own) {
+    const rows = [{ label: String(own.id), text: own.name, note: texts.phonebook.own, selected: false }];
+    blocks.push({ block: "list", rows, dense: false });
   }
   if (known && texts.verified.protection[known]) blocks.push(detail(texts.verified.protection[known]));
   return {
@@ -211,6 +235,7 @@ function verified(state: State, resumed: boolean, texts: Texts): Content {
       protection: protection ?? null,
       id: own?.id ?? null,
       uid: own?.uid ?? null,
+      rootNumbers: directory ? rootNumbers(directory.seedRoot) : null,
       ...directoryFacts(state),
     },
   };
@@ -229,12 +254,12 @@ function alarm(state: State, texts: Texts): Content {
 function fault(screen: string, title: string, tone: Mark, code: string, texts: Texts, more: readonly Block[]): Content {
   const kind = faultOf(code);
   const word = tone === "alarm" ? texts.danger : texts.caution;
-  const unknown = kind === "other" ? [detail(fill(texts.code, { code: code.slice(0, 40) }))] : [];
+  const unknown = kind === "other" ? [detail(fill(texts.code, { code: code.slice(0, 24) }))] : [];
   return {
     name: screen,
     title,
     tone,
-    blocks: [mark(tone, word), ...advice(texts.faults[kind]), ...unknown, ...more],
+    blocks: [large(tone, word), ...advice(texts.faults[kind]), ...unknown, ...more],
     facts: { code, fault: kind, number: FAULTS[kind].number },
   };
 }
@@ -254,12 +279,10 @@ function phonebook(state: State, texts: Texts): Content {
   const blocks: Block[] = [{ block: "list", rows, dense: false }];
   if (contacts.every((contact) => contact.own)) blocks.push(says(texts.phonebook.empty));
   if (state.joined.length + state.left.length > 0) blocks.push(cameAndWent(state, texts));
-  else if (contacts.length > LIST_ROWS && index >= 0) {
-    blocks.push(detail(fill(texts.phonebook.place, { n: index + 1, m: contacts.length })));
-  }
+  const place = contacts.length > LIST_ROWS && index >= 0 ? ` ${index + 1}/${contacts.length}` : "";
   return {
     name: "phonebook",
-    title: texts.phonebook.title,
+    title: `${texts.phonebook.title}${place}`,
     blocks,
     pad: texts.phonebook.pad,
     facts: {
@@ -287,44 +310,76 @@ function cameAndWent({ joined, left }: State, texts: Texts): Block {
 
 /* ---- calls ---- */
 
-function call(screen: string, words: { title: string; text: string }, peer: Peer, callId?: string): Content {
+function call(
+  screen: string,
+  shape: Sign,
+  words: { title: string; text: string },
+  peer: Peer,
+  callId?: string,
+): Content {
   return {
     name: screen,
     title: words.title,
-    blocks: [says(words.text), name(peer)],
+    blocks: [sign(shape, shape === "incoming" ? "ok" : "info", words.text), name(peer)],
     facts: { uid: peer.uid, callId: callId ?? null },
   };
 }
 
 function inCall(state: State, place: Extract<State["place"], { name: "in-call" }>, texts: Texts): Content {
-  const { sas, peer, voice, callId, elapsedMs } = place;
+  const { sas, peer, voice, callId, view, compared } = place;
   const words = texts.inCall;
-  const heard = voice ? voice.received + voice.lost : 0;
-  const lost = heard === 0 ? 0 : Math.round((100 * voice!.lost) / heard);
-  const prompt = state.line.at === "up" || state.distrust ? words.compare : words.lineLost;
+  const facts = {
+    uid: peer.uid,
+    callId,
+    sas,
+    view,
+    compared,
+    muted: state.muted,
+    volumePercent: state.volumePercent,
+    voice: voice ?? null,
+    line: state.line.at,
+  };
+  if (view === "numbers") {
+    return {
+      name: place.name,
+      title: words.compare,
+      tone: "caution",
+      blocks: [numbers("rows", sas, texts)],
+      pad: words.aloud,
+      facts,
+    };
+  }
+  const note = state.distrust
+    ? mark("alarm", words.distrust)
+    : state.line.at !== "up"
+      ? mark("caution", words.lineLost)
+      : compared
+        ? detail(fill(words.volume, { n: state.volumePercent }))
+        : mark("caution", words.notCompared);
   return {
     name: place.name,
-    title: words.title,
-    tone: state.distrust ? "caution" : "ok",
-    blocks: [
-      state.distrust ? mark("alarm", words.distrust) : mark("ok", words.mark),
-      name(peer),
-      detail(prompt),
-      digits(sas.map((number) => String(number).padStart(2, "0")).join(" ")),
-      running(detail(fill(words.status, { time: duration(elapsedMs), lost }))),
-      state.muted ? mark("caution", words.muted) : detail(fill(words.volume, { n: state.volumePercent })),
-    ],
+    title: state.muted ? words.muted : words.title,
+    tone: state.distrust || state.muted || !compared ? "caution" : "ok",
+    blocks: [name(peer), heard(place, texts), numbers("small", sas, texts), note],
     pad: words.pad,
-    facts: {
-      uid: peer.uid,
-      callId,
-      sas,
-      muted: state.muted,
-      volumePercent: state.volumePercent,
-      voice: voice ?? null,
-      line: state.line.at,
-    },
+    facts,
   };
+}
+
+/** Packets lost in a hundred since the count before, and how many bars that leaves. */
+const BARS: readonly (readonly [lostPercent: number, bars: 1 | 2 | 3 | 4])[] = [
+  [2, 4],
+  [5, 3],
+  [15, 2],
+  [100, 1],
+];
+
+function heard({ voice, before, elapsedMs }: Extract<State["place"], { name: "in-call" }>, texts: Texts): Block {
+  const lost = (voice?.lost ?? 0) - (before?.lost ?? 0);
+  const wanted = (voice?.received ?? 0) - (before?.received ?? 0) + lost;
+  const lostPercent = wanted <= 0 ? 0 : Math.round((100 * Math.max(0, lost)) / wanted);
+  const bars = wanted <= 0 ? 0 : BARS.find(([most]) => lostPercent <= most)![1];
+  return { block: "voice", time: duration(elapsedMs), bars, word: texts.inCall.quality[bars], lostPercent, runs: true };
 }
 
 function ended(ending: Ending, texts: Texts): Content {
@@ -332,17 +387,18 @@ function ended(ending: Ending, texts: Texts): Content {
   const words = texts.ends[why];
   const form = ENDINGS[why];
   const blocks: Block[] = [];
-  if (form.mark === "alarm") blocks.push(mark("alarm", texts.danger));
-  if (form.mark === "caution" && erased === "none") blocks.push(mark("caution", texts.caution));
-  blocks.push(says(words.text));
+  if (form.mark === "alarm") blocks.push(large("alarm", words.text));
+  else if (erased !== "none") {
+    blocks.push(large(erased === "both" ? "ok" : "caution", texts.erased[erased]), says(words.text));
+  } else blocks.push(sign(form.sign, form.mark, words.text));
   if (peer) blocks.push(name(peer));
-  if (erased !== "none") blocks.push(detail(fill(texts.ended.lasted, { time: duration(durationMs) })));
   if (words.next !== "") blocks.push(detail(words.next));
-  blocks.push(mark(erased === "both" ? "ok" : erased === "here" ? "caution" : "info", texts.erased[erased]));
+  else if (erased !== "none") blocks.push(detail(fill(texts.ended.lasted, { time: duration(durationMs) })));
+  if (erased === "none" || form.mark === "alarm") blocks.push(detail(texts.erased[erased]));
   return {
     name: "ended",
     title: words.title,
-    tone: form.mark === "info" ? undefined : form.mark,
+    tone: erased === "here" && form.mark === "ok" ? "caution" : form.mark,
     blocks,
     facts: { why, erased, durationMs, callId: callId ?? null, uid: peer?.uid ?? null },
   };
@@ -360,7 +416,7 @@ function notice(shown: Notice, texts: Texts): Content {
         name: "missed",
         title: texts.missed.title,
         tone: "info",
-        blocks: [mark("info", texts.missed.text), name(shown.peer), ...times],
+        blocks: [sign("incoming", "info", texts.missed.text), name(shown.peer), ...times],
         facts: { uid: shown.peer.uid, times: shown.times },
       };
     }
@@ -393,8 +449,11 @@ function notice(shown: Notice, texts: Texts): Content {
       };
     }
     case "fault": {
-      const title = fill(texts.error, { n: FAULTS[faultOf(shown.code)].number });
-      const content = fault("fault", title, "caution", shown.code, texts, []);
+      const kind = faultOf(shown.code);
+      const title = fill(texts.error, { n: FAULTS[kind].number });
+      // A call is over when this is shown: red, and no alarm that closes the line.
+      const tone = shown.about === "call" ? "alarm" : "caution";
+      const content = fault("fault", title, tone, shown.code, texts, []);
       return { ...content, facts: { ...content.facts, about: shown.about, cause: shown.cause } };
     }
     case "battery":
@@ -402,11 +461,7 @@ function notice(shown: Notice, texts: Texts): Content {
         name: "battery",
         title: texts.battery.title,
         tone: "caution",
-        blocks: [
-          mark("caution", texts.caution),
-          says(fill(texts.battery.text, { n: shown.percent })),
-          detail(texts.battery.next),
-        ],
+        blocks: [large("caution", fill(texts.battery.text, { n: shown.percent })), detail(texts.battery.next)],
         facts: { percent: shown.percent },
       };
     default:
@@ -450,6 +505,18 @@ function mark(shape: Mark, word: string): Block {
   return { block: "mark", mark: shape, word };
 }
 
+function large(shape: Mark, word: string): Block {
+  return { block: "mark", mark: shape, word, large: true };
+}
+
+function sign(shape: Sign, colour: Mark, text: string): Block {
+  return { block: "sign", sign: shape, mark: colour, text };
+}
+
+function numbers(form: "rows" | "large" | "small", five: readonly number[], texts: Texts): Block {
+  return { block: "numbers", form, numbers: five, words: five.map((number) => texts.pictograms[number]!) };
+}
+
 type Words = Extract<Block, { block: "says" | "detail" }>;
 
 function says(text: string): Words {
@@ -488,6 +555,12 @@ function progress(steps: Readonly<Record<string, string>>, done: number): Progre
     .map(([label, text], i) => ({ label, text, state: i < done ? "done" : i === done ? "now" : "open" }));
 }
 
+/** The first 30 bits of a root as five numbers 00..63: pictograms that two displays can be compared by. */
+export function rootNumbers(root: string): number[] {
+  const bits = Number.parseInt(root.slice(0, 8), 16) >>> 2;
+  return [24, 18, 12, 6, 0].map((shift) => (bits >>> shift) & 63);
+}
+
 /** The first 64 bits of a root in four groups, enough to compare two displays by eye. */
 export function shortRoot(root: string): string {
   return (root.slice(0, 16).match(/.{4}/g) ?? []).join(" ");
@@ -499,6 +572,11 @@ export function duration(ms: number): string {
   const [hours, minutes, rest] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
   const tail = String(rest).padStart(2, "0");
   return hours > 0 ? `${hours}:${String(minutes).padStart(2, "0")}:${tail}` : `${minutes}:${tail}`;
+}
+
+/** The middle of a long address tells least. */
+function shortened(address: string): string {
+  return address.length <= 40 ? address : `${address.slice(0, 18)}...${address.slice(-18)}`;
 }
 
 function baseName(path: string): string {

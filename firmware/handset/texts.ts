@@ -39,17 +39,19 @@ export interface Texts {
   readonly evidence: string;
   readonly code: string;
 
-  readonly off: { readonly title: string; readonly text: string; readonly blocked: string };
+  readonly off: {
+    readonly title: string;
+    readonly press: string;
+    readonly text: string;
+    readonly blocked: string;
+  };
   readonly connecting: { readonly title: string; readonly again: string; readonly resuming: string };
   readonly leaving: { readonly title: string; readonly text: string };
   readonly lost: { readonly title: string; readonly retry: string };
   readonly refused: { readonly title: string };
   readonly verified: {
     readonly title: string;
-    readonly mark: string;
-    readonly members: string;
     readonly root: string;
-    readonly number: string;
     readonly protection: Readonly<Record<"memfd_secret" | "locked" | "degraded", string>>;
     readonly pad: string;
   };
@@ -58,7 +60,6 @@ export interface Texts {
     readonly title: string;
     readonly empty: string;
     readonly own: string;
-    readonly place: string;
     readonly cameAndWent: string;
     readonly pad: string;
   };
@@ -75,9 +76,12 @@ export interface Texts {
   readonly answering: { readonly title: string; readonly text: string };
   readonly inCall: {
     readonly title: string;
-    readonly mark: string;
+    /** Title of the five numbers, and what to do with them. */
     readonly compare: string;
-    readonly status: string;
+    readonly aloud: string;
+    readonly notCompared: string;
+    /** By bars, 0 to 4. */
+    readonly quality: readonly [string, string, string, string, string];
     readonly muted: string;
     readonly volume: string;
     readonly lineLost: string;
@@ -107,6 +111,8 @@ export interface Texts {
   readonly battery: { readonly title: string; readonly text: string; readonly next: string };
   readonly quitting: { readonly title: string; readonly text: string };
   readonly gone: { readonly title: string; readonly text: string };
+  /** By number, 0 to 63, as drawing/pictograms.ts draws them: one word each, as one says it. */
+  readonly pictograms: readonly string[];
 }
 
 export const TEXTS: Readonly<Record<Language, Texts>> = { de, en, zh };

@@ -8,6 +8,7 @@ import type { KeyPair } from "@feldfon/protocol/vault";
 import { openVault } from "@feldfon/vault";
 import { VoiceEngine } from "@feldfon/voice";
 import { FileSound } from "@feldfon/voice/file-sound";
+import { PageSound } from "@feldfon/voice/page-sound";
 import type { Command } from "../handset/link.ts";
 import { handsetTrace } from "../trace.ts";
 import type { FromLine, LineSetup } from "./setup.ts";
@@ -21,8 +22,8 @@ const soundFailed = (error: DeviceError): void => tell({ event: "device-failed",
 const vault = openVault();
 const keyPair = await loadOrMakeKey();
 const key = new PublicKey(keyPair.spki);
-const sound = new FileSound(soundFailed);
-const voice = new VoiceEngine(sound);
+const files = setup.sound ? undefined : new FileSound(soundFailed);
+const voice = new VoiceEngine(files ?? new PageSound(setup.sound!));
 const { lastHead } = setup;
 const telephone = new Telephone({
   vault,
@@ -50,10 +51,10 @@ port.on("message", take);
 function take(command: Command): void {
   switch (command.do) {
     case "say":
-      sound.say(command.file).catch(soundFailed);
+      files?.say(command.file).catch(soundFailed);
       return;
     case "record":
-      sound.record(command.file).catch(soundFailed);
+      files?.record(command.file).catch(soundFailed);
       return;
     case "quit":
       void quit();

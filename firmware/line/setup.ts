@@ -1,4 +1,5 @@
 /** What the hand gives the line thread at its start, and what comes back besides events. */
+import type { MessagePort } from "node:worker_threads";
 import type { Uid } from "@feldfon/protocol/identity";
 import type { LineEvent } from "../handset/link.ts";
 
@@ -14,6 +15,8 @@ export interface LineSetup {
   key: string;
   evidence: string;
   trace: string | undefined;
+  /** Microphone and speaker of a board that has its own; without it they are WAV files. */
+  sound: MessagePort | undefined;
   /** HEAD | signature of the last accepted head, from the card. */
   lastHead: { bytes: Uint8Array; signature: Uint8Array } | undefined;
 }

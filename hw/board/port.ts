@@ -3,6 +3,7 @@
  * is chosen in the configuration by name and opened in main.ts.
  */
 import type { Readable, Writable } from "node:stream";
+import type { MessagePort } from "node:worker_threads";
 import type { Battery } from "../battery/port.ts";
 import type { Buttons } from "../buttons/port.ts";
 import type { Captions, Display } from "../display/port.ts";
@@ -30,6 +31,10 @@ export interface Board {
   /** On boards that show the screen in words too. */
   readonly captions?: Captions;
   readonly leds?: Leds;
+  /** On boards whose microphone and speaker are where the display is: the line thread speaks to them over this port. */
+  readonly sound?: MessagePort;
+  /** Where this board's page is, on boards that are one. */
+  readonly address?: string;
   /** Attached last: a board that reads its presses from a stream starts to read with the first listener. */
   onEvent(listener: (event: BoardEvent) => void): void;
   /** Closes every device of the board. Closing twice is harmless. */
@@ -44,6 +49,8 @@ export interface BoardOptions {
   json: boolean;
   /** What the end of `input` means. @see endOfInput in terminal.ts */
   atEnd: "quit" | "stay";
+  /** Where boards that are a page show it, on 127.0.0.1; any free port without. */
+  pagePort?: number;
 }
 
 export interface BoardFactory {

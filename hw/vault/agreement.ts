@@ -22,16 +22,20 @@ const PUBLIC_FORM = {
     bytes: ENCAPSULATION_KEY_BYTES,
   },
 };
-export function generate(algorithm: Algorithm): KeyObject {
+export function generate(algorithm: Algorithm): { privateKey: KeyObject; publicKey: Buffer } {
   // Node's types do not know that one call takes both.
-  return algorithm === "x25519"
-    ? generateKeyPairSync("x25519").privateKey
-    : generateKeyPairSync("ml-kem-768").privateKey;
+  const { privateKey, publicKey } =
+    algorithm === "x25519" ? generateKeyPairSync("x25519") : generateKeyPairSync("ml-kem-768");
+  return { privateKey, publicKey: rawBytesOf(publicKey) };
 }
 
 export function publicBytesOf(privateKey: KeyObject): Buffer {
-  const { head } = PUBLIC_FORM[privateKey.asymmetricKeyType as Algorithm];
-  return createPublicKey(privateKey).export({ type: "spki", format: "der" }).subarray(head.length);
+  return rawBytesOf(createPublicKey(privateKey));
+}
+
+function rawBytesOf(publicKey: KeyObject): Buffer {
+  const { head } = PUBLIC_FORM[publicKey.asymmetricKeyType as Algorithm];
+  return publicKey.export({ type: "spki", format: "der" }).subarray(head.length);
 }
 
 /** @returns 32 bytes, undefined for a point that is no use (RFC 7748 §6.1) */

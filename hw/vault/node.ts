@@ -16,7 +16,7 @@ import type {
   Vault,
   VaultStatus,
 } from "@feldfon/protocol/vault";
-import { type Algorithm, generate, mlKemDecapsulate, mlKemEncapsulate, publicBytesOf, x25519 } from "./agreement.ts";
+import { type Algorithm, generate, mlKemDecapsulate, mlKemEncapsulate, x25519 } from "./agreement.ts";
 import { gcmOpen, gcmSeal, hkdf, hmac, KEY_AND_IV_BYTES, KEY_BYTES, NONCE_BYTES } from "./gcm.ts";
 import { eraseSlot, HandleTable, overwrite, ownCopy, type SlotContent } from "./handles.ts";
 import {
@@ -168,8 +168,8 @@ export class NodeVault implements Vault {
 
   makeEphemeral<Asked extends Algorithm>(algorithm: Asked): Ephemeral<Asked> {
     this.#checkRoom(1);
-    const privateKey = generate(algorithm);
-    const ephemeral = Object.freeze({ algorithm, publicKey: publicBytesOf(privateKey) }) as unknown as Ephemeral<Asked>;
+    const { privateKey, publicKey } = generate(algorithm);
+    const ephemeral = Object.freeze({ algorithm, publicKey }) as unknown as Ephemeral<Asked>;
     return this.#ephemerals.put(ephemeral, { algorithm, privateKey });
   }
 

@@ -4,8 +4,25 @@
  */
 import type { MediaProfile, Slot, Vault } from "@feldfon/protocol/vault";
 
-/** What the ear hears besides a voice. `ended` and `alarm` end by themselves, the others go on until `none`. */
-export type Tone = "none" | "pips" | "ringback" | "ring" | "busy" | "ended" | "alarm";
+/**
+ * What the ear hears besides a voice, each told apart by its rhythm. `pips`, `ringback`, `ring`, `busy` and `congestion`
+ * go on until `none`, the others end by themselves.
+ */
+export type Tone =
+  | "none"
+  | "pips"
+  | "ringback"
+  | "ring"
+  | "busy"
+  | "congestion"
+  | "unobtainable"
+  | "declined"
+  | "silent"
+  | "offline"
+  | "self"
+  | "lost"
+  | "ended"
+  | "alarm";
 
 /** One call's voice, from the moment its keys stand. */
 export interface VoiceSession {

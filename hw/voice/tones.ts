@@ -17,7 +17,8 @@ interface Note {
 
 interface Score {
   notes: readonly Note[];
-  repeats: boolean;
+  /** How often the notes are played. */
+  rounds: number;
   /** Largest sample, of 32,767. */
   peak: number;
   /** Strength of the fundamental and its harmonics, adding up to 1. */
@@ -31,20 +32,59 @@ const EAR_PEAK = 4059; // -18 dBFS
 const SOFT_PEAK = 2283; // -23 dBFS
 const RING_PEAK = 16_422; // -6 dBFS
 const PURE = [1];
+const FOREVER = Number.POSITIVE_INFINITY;
 
 const scores: Readonly<Record<Exclude<Tone, "none">, Score>> = {
   // On the way, before the other end rings: no ringback yet.
-  pips: { notes: [{ hz: 425, onMs: 60, offMs: 940 }], repeats: true, peak: SOFT_PEAK, partials: PURE, rise: [] },
-  ringback: { notes: [{ hz: 425, onMs: 1000, offMs: 4000 }], repeats: true, peak: EAR_PEAK, partials: PURE, rise: [] },
-  busy: { notes: [{ hz: 425, onMs: 480, offMs: 480 }], repeats: true, peak: EAR_PEAK, partials: PURE, rise: [] },
+  pips: { notes: [{ hz: 425, onMs: 60, offMs: 940 }], rounds: FOREVER, peak: SOFT_PEAK, partials: PURE, rise: [] },
+  ringback: {
+    notes: [{ hz: 425, onMs: 1000, offMs: 4000 }],
+    rounds: FOREVER,
+    peak: EAR_PEAK,
+    partials: PURE,
+    rise: [],
+  },
+  busy: { notes: [{ hz: 425, onMs: 480, offMs: 480 }], rounds: FOREVER, peak: EAR_PEAK, partials: PURE, rise: [] },
+  // Every way is taken: twice as fast as busy.
+  congestion: {
+    notes: [{ hz: 425, onMs: 240, offMs: 240 }],
+    rounds: FOREVER,
+    peak: EAR_PEAK,
+    partials: PURE,
+    rise: [],
+  },
+  // ITU-T E.180's special information tone: nobody has this number.
+  unobtainable: { notes: rests([950, 1400, 1800], 330, 0, 1000), rounds: 2, peak: EAR_PEAK, partials: PURE, rise: [] },
+  // Short and long, down: a person said no.
+  declined: {
+    notes: [...steps([520], 180, 60), { hz: 390, onMs: 360, offMs: 500 }],
+    rounds: 2,
+    peak: EAR_PEAK,
+    partials: PURE,
+    rise: [],
+  },
+  // The ringing sinks: nobody came.
+  silent: {
+    notes: [...steps([425], 800, 100), { hz: 340, onMs: 500, offMs: 100 }],
+    rounds: 1,
+    peak: EAR_PEAK,
+    partials: PURE,
+    rise: [],
+  },
+  // Three knocks at a door with nobody behind it.
+  offline: { notes: rests([330, 330, 330], 100, 100, 700), rounds: 2, peak: EAR_PEAK, partials: PURE, rise: [] },
+  // There and back again.
+  self: { notes: steps([520, 660, 520], 120, 40), rounds: 1, peak: EAR_PEAK, partials: PURE, rise: [] },
+  // Long, and lower: it broke off.
+  lost: { notes: steps([400, 300], 600, 120), rounds: 1, peak: EAR_PEAK, partials: PURE, rise: [] },
   // Falling: the other side has hung up.
-  ended: { notes: steps([660, 520, 400], 160, 20), repeats: false, peak: EAR_PEAK, partials: PURE, rise: [] },
+  ended: { notes: steps([660, 520, 400], 160, 20), rounds: 1, peak: EAR_PEAK, partials: PURE, rise: [] },
   // Three low ones: stop and read the screen.
-  alarm: { notes: steps([300, 300, 300], 300, 150), repeats: false, peak: EAR_PEAK, partials: [0.7, 0.3], rise: [] },
+  alarm: { notes: steps([300, 300, 300], 300, 150), rounds: 1, peak: EAR_PEAK, partials: [0.7, 0.3], rise: [] },
   // Two notes in turn, with harmonics for small speakers and old ears; louder with each ring.
   ring: {
     notes: [...steps([784, 988, 784, 988, 784, 988, 784], 125, 0), { hz: 988, onMs: 125, offMs: 3000 }],
-    repeats: true,
+    rounds: FOREVER,
     peak: RING_PEAK,
     partials: [0.6, 0.25, 0.15],
     rise: [0.25, 0.5],
@@ -63,7 +103,7 @@ export function toneSamples(tone: Tone, sampleRateHz: number, first: number, n: 
   const roundSamples = notes.reduce((sum, { on, off }) => sum + on + off, 0);
   for (let at = 0; at < n; at++) {
     const round = Math.floor((first + at) / roundSamples);
-    if (round > 0 && !score.repeats) break;
+    if (round >= score.rounds) break;
     const gain = score.peak * (score.rise[round] ?? 1);
     samples[at] = Math.round(gain * amplitude(notes, (first + at) % roundSamples, score.partials, sampleRateHz));
   }
@@ -73,9 +113,8 @@ export function toneSamples(tone: Tone, sampleRateHz: number, first: number, n: 
 /** Samples until a tone ends by itself, Infinity if it does not. */
 export function toneLengthSamples(tone: Tone, sampleRateHz: number): number {
   if (tone === "none") return 0;
-  const { notes, repeats } = scores[tone];
-  if (repeats) return Number.POSITIVE_INFINITY;
-  return inSamples(notes, sampleRateHz).reduce((sum, { on, off }) => sum + on + off, 0);
+  const { notes, rounds } = scores[tone];
+  return rounds * inSamples(notes, sampleRateHz).reduce((sum, { on, off }) => sum + on + off, 0);
 }
 
 interface SampledNote {
@@ -107,4 +146,9 @@ function amplitude(notes: SampledNote[], moment: number, partials: readonly numb
 
 function steps(hz: readonly number[], onMs: number, offMs: number): Note[] {
   return hz.map((each) => ({ hz: each, onMs, offMs }));
+}
+
+/** The same, with another pause behind the last. */
+function rests(hz: readonly number[], onMs: number, offMs: number, lastMs: number): Note[] {
+  return steps(hz, onMs, offMs).map((note, i) => (i === hz.length - 1 ? { ...note, offMs: lastMs } : note));
 }

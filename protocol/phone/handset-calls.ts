@@ -13,6 +13,7 @@ import { decodeHop, decodeInvite, decodeParts, type Hop, type Invite } from "./c
 import { CalleeCall } from "./callee.ts";
 import { CallerCall } from "./caller.ts";
 import type { CallEnd } from "./events.ts";
+import type { AnswerListener } from "./transactions.ts";
 
 /** How long a finished call's messages are still expected on the wire. */
 export const ABSORB_MS = 30_000;

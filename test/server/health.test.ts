@@ -93,7 +93,9 @@ describe("Health port", () => {
   });
 
   it("says so when its port is taken", async () => {
-    await assert.rejects(openHealth({ port: health.port, metrics, missing: () => [], state: () => ({}) }), { code: "EADDRINUSE" });
+    await assert.rejects(openHealth({ port: health.port, metrics, missing: () => [], state: () => ({}) }), {
+      code: "EADDRINUSE",
+    });
   });
 
   it("tells epoch and roots as JSON, and nothing that is not public", async () => {

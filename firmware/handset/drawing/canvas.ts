@@ -1,5 +1,6 @@
 /** Pixels: fills, shapes and text on one frame of RGB565. What lies outside is cut off. */
 import type { Frame } from "@feldfon/hw/display/port";
+import type { SizePx } from "./atlas.ts";
 import type { Colour } from "./colours.ts";
 import { glyphOf } from "./glyphs.ts";
 import type { Shape } from "./shapes.ts";
@@ -17,21 +18,25 @@ export class Canvas {
 
   fill(x: number, y: number, width: number, height: number, colour: Colour): void {
     const [from, to] = [Math.max(0, x), Math.min(this.width, x + width)];
+    if (from >= to) return;
     for (let row = Math.max(0, y); row < Math.min(this.height, y + height); row++) {
       this.frame.fill(colour, row * this.width + from, row * this.width + to);
     }
   }
 
-  shape(x: number, y: number, shape: Shape, colour: Colour): void {
+  /** @param scale pixels of the display for one of the shape, along each side */
+  shape(x: number, y: number, shape: Shape, scale: number, colour: Colour): void {
     shape.forEach((row, dy) => {
-      for (let dx = 0; dx < row.length; dx++) if (row[dx] === "#") this.#blend(x + dx, y + dy, colour, 15);
+      for (let dx = 0; dx < row.length; dx++) {
+        if (row[dx] === "#") this.fill(x + dx * scale, y + dy * scale, scale, scale, colour);
+      }
     });
   }
 
-  text(x: number, baseline: number, text: string, capPx: number, colour: Colour): void {
+  text(x: number, baseline: number, text: string, sizePx: SizePx, colour: Colour): void {
     let pen = x;
     for (const character of text) {
-      const glyph = glyphOf(character, capPx);
+      const glyph = glyphOf(character, sizePx);
       for (let row = 0; row < glyph.height; row++) {
         for (let column = 0; column < glyph.width; column++) {
           const alpha = glyph.alpha[row * glyph.width + column]!;

@@ -10,8 +10,8 @@ export function drawScreen(screen: Screen, width: number, height: number): Frame
   canvas.fill(0, 0, width, height, ground);
   for (const piece of pieces) {
     if (piece.piece === "fill") canvas.fill(piece.x, piece.y, piece.width, piece.height, piece.colour);
-    else if (piece.piece === "shape") canvas.shape(piece.x, piece.y, piece.shape, piece.colour);
-    else canvas.text(piece.x, piece.baseline, piece.text, piece.capPx, piece.colour);
+    else if (piece.piece === "shape") canvas.shape(piece.x, piece.y, piece.shape, piece.scale, piece.colour);
+    else canvas.text(piece.x, piece.baseline, piece.text, piece.sizePx, piece.colour);
   }
   return canvas.frame;
 }

@@ -1,4 +1,5 @@
 /** Breaks text into lines: Latin at spaces and behind hyphens, Chinese between any two characters (kinsoku). */
+import type { SizePx } from "./atlas.ts";
 import { textWidth } from "./glyphs.ts";
 
 const HAN = /\p{Script=Han}|[\u3000-\u303f\uff00-\uffef]/u;
@@ -10,18 +11,18 @@ const NOT_LAST = "（《“‘";
  * @param widthPx what a line may be wide; a single word that is wider is broken where it has to be
  * @returns at least one line
  */
-export function wrap(text: string, capPx: number, widthPx: number): string[] {
+export function wrap(text: string, sizePx: SizePx, widthPx: number): string[] {
   const lines: string[] = [];
   let line = "";
   for (const piece of piecesOf(text)) {
-    if (textWidth((line + piece).trimEnd(), capPx) <= widthPx) {
+    if (textWidth((line + piece).trimEnd(), sizePx) <= widthPx) {
       line += piece;
       continue;
     }
     if (line.trim() !== "") lines.push(line.trimEnd());
     line = piece.trimStart();
-    while (textWidth(line.trimEnd(), capPx) > widthPx) {
-      const head = fitting(line, capPx, widthPx);
+    while (textWidth(line.trimEnd(), sizePx) > widthPx) {
+      const head = fitting(line, sizePx, widthPx);
       lines.push(head);
       line = line.slice(head.length);
     }
@@ -31,16 +32,16 @@ export function wrap(text: string, capPx: number, widthPx: number): string[] {
 }
 
 /** Cut with … where it does not fit. */
-export function cut(text: string, capPx: number, widthPx: number): string {
-  if (textWidth(text, capPx) <= widthPx) return text;
-  return `${fitting(text, capPx, widthPx - textWidth("…", capPx)).trimEnd()}…`;
+export function cut(text: string, sizePx: SizePx, widthPx: number): string {
+  if (textWidth(text, sizePx) <= widthPx) return text;
+  return `${fitting(text, sizePx, widthPx - textWidth("…", sizePx)).trimEnd()}…`;
 }
 
 /** As many characters from the start as fit, at least one. */
-function fitting(text: string, capPx: number, widthPx: number): string {
+function fitting(text: string, sizePx: SizePx, widthPx: number): string {
   let head = "";
   for (const character of text) {
-    if (head !== "" && textWidth(head + character, capPx) > widthPx) break;
+    if (head !== "" && textWidth(head + character, sizePx) > widthPx) break;
     head += character;
   }
   return head;

@@ -543,12 +543,12 @@ describe("machine: tones", () => {
     assert.equal(nameOf(state), "incoming");
   });
 
-  it("tells busy, declined, silent, offline, unknown and self apart by ear", () => {
-    const melodies = ["busy", "declined", "silent", "offline", "unknown", "self"].map((why) =>
-      JSON.stringify(ENDINGS[why as CallEnd].melody),
+  it("tells busy, declined, silent, offline, unknown, self and no line apart by ear", () => {
+    const tones = ["busy", "declined", "silent", "offline", "unknown", "self", "unavailable"].map(
+      (why) => ENDINGS[why as CallEnd].tone,
     );
-    assert.equal(new Set(melodies).size, melodies.length);
-    assert.ok(!melodies.includes("[]"));
+    assert.equal(new Set(tones).size, tones.length);
+    assert.ok(!tones.includes("none"));
   });
 
   for (const why of ENDS) {
@@ -559,10 +559,54 @@ describe("machine: tones", () => {
     });
   }
 
-  it("is busy only for busy: no other end begins with a busy tone of that length", () => {
-    for (const why of ENDS.filter((end) => end !== "busy")) {
-      assert.ok(ENDINGS[why].melody.filter((tone) => tone === "busy").length < 3, why);
-    }
+  it("is busy only for busy", () => {
+    for (const why of ENDS) assert.equal(ENDINGS[why].tone === "busy", why === "busy", why);
+  });
+});
+
+describe("machine: the five numbers of a call", () => {
+  const shown = (state: State) => state.place.name === "in-call" && [state.place.view, state.place.compared];
+
+  it("are shown first, and the voice is there at once", () => {
+    assert.deepEqual(shown(inCall), ["numbers", false]);
+    assert.deepEqual(
+      next(inCall, press("call")).filter((effect) => "do" in effect && effect.do === "command"),
+      [],
+    );
+  });
+
+  it("count as compared by Call, and stay so when they are looked at again", () => {
+    const compared = after(inCall, press("call"));
+    assert.deepEqual(shown(compared), ["talk", true]);
+    assert.deepEqual(shown(after(compared, press("update"))), ["numbers", true]);
+    assert.deepEqual(shown(after(compared, press("update"), press("connect"))), ["talk", true]);
+  });
+
+  it("may wait: the call goes on and says that nobody compared them", () => {
+    const later = after(inCall, press("connect"));
+    assert.deepEqual(shown(later), ["talk", false]);
+    const { tone, blocks } = screenOf(later, "en");
+    assert.equal(tone, "caution");
+    assert.ok(blocks.some((block) => block.block === "mark" && block.word === "Numbers not compared"));
+  });
+
+  it("that differ end the call, and what that means stays on the screen until it is read", () => {
+    const [state, ...effects] = next(inCall, press("update"));
+    assert.deepEqual(effects[0], { do: "command", command: { do: "hang-up" } });
+    assert.equal(nameOf(state), "hanging-up");
+    const told = named["sas-differs"];
+    const { facts, tone } = screenOf(told, "en");
+    assert.deepEqual([facts.number, facts.about, tone], [305, "call", "alarm"]);
+    assert.equal(lightOf(told).colour, "red");
+    // Then how the call ended, and whether its keys are gone.
+    const ending = after(told, press("hang-up"));
+    assert.equal(screenOf(ending, "en").facts.erased, "both");
+    assert.equal(nameOf(after(ending, press("hang-up"))), "phonebook");
+  });
+
+  it("are hung up on by the key that always hangs up", () => {
+    assert.deepEqual(keysOf(inCall)["hang-up"], "hang-up");
+    assert.deepEqual(keysOf(after(inCall, press("call")))["hang-up"], "hang-up");
   });
 });
 

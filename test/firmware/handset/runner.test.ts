@@ -132,6 +132,7 @@ describe("runner", () => {
     line.tell({ event: "incoming", callId: CALL_ID, peer });
     board.buttons.press("call");
     line.tell({ event: "in-call", callId: CALL_ID, peer, sas: SAS });
+    board.buttons.press("call");
     clock.tick(61_000);
     const last = board.captionsShown.at(-1)!;
     assert.ok(last.lines.some((text) => text.startsWith("| 1:01")));

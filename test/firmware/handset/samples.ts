@@ -31,6 +31,11 @@ export const ENDS: readonly CallEnd[] = [
   "two-directories",
 ];
 
+export function voiceEvent(received: number, lost: number): Event {
+  const sent = received + lost;
+  return { event: "voice", callId: CALL_ID, sent, received, lost, packetSizes: [668], serverLine: true };
+}
+
 /** Somebody with the same name keeps the same key. */
 export function contact(id: number, name: string, own = false): ContactShown {
   return { id, uid: hash("sha256", name, "hex") as Uid, name, own };
@@ -65,6 +70,8 @@ export const ringingOut = after(diallingKnown, { event: "rings", callId: CALL_ID
 export const incoming = after(phonebook, { event: "incoming", callId: CALL_ID, peer });
 export const answering = after(incoming, press("call"));
 export const inCall = after(answering, { event: "in-call", callId: CALL_ID, peer, sas: SAS });
+/** The numbers were compared, the voice is there. */
+export const talk = after(inCall, voiceEvent(500, 0), press("call"));
 export const hangingUp = after(inCall, press("hang-up"));
 
 export function ended(why: CallEnd, erased: "both" | "here" | "none" = "both", from = inCall): State {
@@ -130,15 +137,19 @@ export const named = {
   "incoming-silenced": after(incoming, ...keys("*")),
   answering,
   "in-call": inCall,
-  "in-call-muted": after(
-    inCall,
-    ...keys("5*"),
-    { event: "voice", callId: CALL_ID, sent: 3600, received: 3580, lost: 20, packetSizes: [668], serverLine: true },
-    { event: "tick", elapsedMs: 72_000 },
-  ),
-  "in-call-server-lost": after(inCall, { event: "disconnected", code: "closed", retryInMs: 1000 }),
-  "in-call-distrust": after(inCall, { event: "evidence", file: "/data/evidence-0007.ffe" }),
+  "in-call-talk": after(talk, { event: "tick", elapsedMs: 754_000 }),
+  "in-call-later": after(inCall, press("connect"), voiceEvent(3000, 400)),
+  "in-call-muted": after(talk, ...keys("5*"), voiceEvent(3580, 20), { event: "tick", elapsedMs: 72_000 }),
+  "in-call-server-lost": after(talk, { event: "disconnected", code: "closed", retryInMs: 1000 }),
+  "in-call-distrust": after(talk, { event: "evidence", file: "/data/evidence-0007.ffe" }),
   "hanging-up": hangingUp,
+  "sas-differs": after(inCall, press("update"), {
+    event: "ended",
+    callId: CALL_ID,
+    why: "hung-up-here",
+    erased: "both",
+    durationMs: 9_000,
+  }),
   "ended-unknown-number": after(verified, ...keys("77"), press("call")),
   missed: ended("missed", "none", incoming),
   "missed-twice": after(

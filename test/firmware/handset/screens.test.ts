@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { duration, screenOf, shortRoot } from "@feldfon/firmware/handset/screens";
+import { duration, rootNumbers, screenOf, shortRoot } from "@feldfon/firmware/handset/screens";
 import { captionOf } from "@feldfon/firmware/handset/screens-text";
-import type { Language } from "@feldfon/firmware/handset/texts";
-import { after, named, phonebook, press, ROOT, samples } from "./samples.ts";
+import { type Language, TEXTS } from "@feldfon/firmware/handset/texts";
+import { after, inCall, named, phonebook, press, ROOT, samples, voiceEvent } from "./samples.ts";
 
 function text(name: keyof typeof named | string, language: Language): string[] {
   return [...captionOf(screenOf(samples[name]!, language), language).lines];
@@ -15,6 +15,7 @@ describe("screens as text", () => {
       "en",
       [
         "== Not connected ==",
+        "| Press Connect to begin",
         "  Anna",
         "| Server 127.0.0.1:5060",
         "[Connect] Connect  [Call] -  [Hang up] -  [Update] -",
@@ -29,7 +30,7 @@ describe("screens as text", () => {
         "| 1.1 ok Echtheit beweisen",
         "| 2   ok Wurzel empfangen",
         "| 3   .. Wurzel nachrechnen",
-        "| 4      Geheimnis empfangen",
+        "| 4      Geheimnis erhalten",
         "| 5      Geheimnis im Tresor",
         "| 6      Telefonbuch öffnen",
         "| 7      Andere erfahren es",
@@ -41,12 +42,10 @@ describe("screens as text", () => {
       "verified",
       "en",
       [
-        "== Connected ==",
-        "| (ok) Verified",
-        "  Anna",
-        "| Own number 0",
-        "| 3 in the phonebook, epoch 7",
-        "| Root 1a2b 3c4d 5e6f 7081",
+        "== (ok) Connected ==",
+        "  06 book, 34 heart, 44 mushroom, 60 fir tree, 19 cloud",
+        "| Root of 3 keys, epoch 7",
+        "    0 Anna (me)",
         "| Vault: basic protection only",
         "[0-9*#] Digits: dial a number",
         "[Connect] -  [Call] Phonebook  [Hang up] Disconnect  [Update] Update",
@@ -57,7 +56,7 @@ describe("screens as text", () => {
       "zh",
       [
         "== 电话簿 ==",
-        "    0 Anna （本机）",
+        "    0 Anna 本机",
         ">   1 Ben",
         "    2 Chen",
         "[0-9*#] 2/8 选择  5 呼叫  # 号码",
@@ -68,26 +67,34 @@ describe("screens as text", () => {
       "in-call",
       "en",
       [
-        "== In call ==",
-        "| (ok) Encrypted",
+        "== /!\\ Same numbers? ==",
+        "  07 boot, 42 moon, 63 wheel, 00 anchor, 19 cloud",
+        "[0-9*#] Read them aloud in turn",
+        "[Connect] Later  [Call] Same  [Hang up] Hang up  [Update] Different",
+      ],
+    ],
+    [
+      "in-call-talk",
+      "en",
+      [
+        "== (ok) In call ==",
         "  Ben",
-        "| Compare the numbers aloud:",
-        "  07 42 63 00 19",
-        "| 0:00  loss 0 %",
+        "| 12:34  very good, -0 %",
+        "  07 boot, 42 moon, 63 wheel, 00 anchor, 19 cloud",
         "| Volume 60 %",
         "[0-9*#] 5 microphone  * volume",
-        "[Connect] -  [Call] -  [Hang up] Hang up  [Update] -",
+        "[Connect] -  [Call] -  [Hang up] Hang up  [Update] Numbers",
       ],
     ],
     [
       "ended-hung-up-there",
       "de",
       [
-        "== Beendet ==",
+        "== (ok) Beendet ==",
+        "| (ok) Schlüssel auf beiden Seiten gelöscht",
         "| Drüben wurde aufgelegt.",
         "  Ben",
         "| Dauer 1:23",
-        "| (ok) Schlüssel auf beiden Seiten gelöscht",
         "[Verbinden] -  [Anruf] Anrufen  [Auflegen] OK  [Abgleich] -",
       ],
     ],
@@ -95,7 +102,7 @@ describe("screens as text", () => {
       "alarm-server-key",
       "en",
       [
-        "== Error E-101 ==",
+        "== <X> Error E-101 ==",
         "| <X> Danger",
         "| This is not the server that was set.",
         "| Do not go on. Ask your administrator.",
@@ -106,7 +113,7 @@ describe("screens as text", () => {
       "updated-other",
       "en",
       [
-        "== Updated ==",
+        "== (i) Updated ==",
         "| (i) Root is new",
         "| old 1a2b 3c4d 5e6f 7081",
         "| new ffee ddcc bbaa 9988",
@@ -122,9 +129,8 @@ describe("screens as text", () => {
       "battery-low",
       "en",
       [
-        "== Battery low ==  9 % !",
-        "| /!\\ Caution",
-        "| 9 % left.",
+        "== /!\\ Battery low ==  9 % !",
+        "| /!\\ 9 % left.",
         "| Charge soon.",
         "[Connect] -  [Call] OK  [Hang up] OK  [Update] -",
       ],
@@ -194,12 +200,17 @@ describe("screens", () => {
     const marks = (["both", "here", "none"] as const).map((erased) => {
       const ending = { callId: "1", peer: undefined, why: "hung-up-here", erased, durationMs: 0 } as const;
       const { blocks } = screenOf({ ...phonebook, place: { name: "ended", ending, elapsedMs: 0 } }, "en");
-      return blocks.find(({ block }) => block === "mark");
+      const words: readonly string[] = Object.values(TEXTS.en.erased);
+      return blocks.find(
+        (block) =>
+          (block.block === "mark" && words.includes(block.word)) ||
+          (block.block === "detail" && words.includes(block.text)),
+      );
     });
     assert.deepEqual(marks, [
-      { block: "mark", mark: "ok", word: "Keys erased on both sides" },
-      { block: "mark", mark: "caution", word: "Keys erased here only" },
-      { block: "mark", mark: "info", word: "There were no keys" },
+      { block: "mark", mark: "ok", word: "Keys erased on both sides", large: true },
+      { block: "mark", mark: "caution", word: "Keys erased here only", large: true },
+      { block: "detail", text: "There were no keys" },
     ]);
   });
 
@@ -219,8 +230,26 @@ describe("screens", () => {
     assert.deepEqual(screenOf(state, "en").blocks[1], { block: "name", text: uid.slice(0, 12) });
   });
 
-  it("count a loss of the packets that should have come", () => {
-    const { blocks } = screenOf(named["in-call-muted"], "en");
-    assert.ok(blocks.some((block) => block.block === "detail" && block.text === "1:12  loss 1 %"));
+  it("count a loss of the packets that should have come since the count before", () => {
+    const heard = (...counts: readonly (readonly [received: number, lost: number])[]) => {
+      const state = after(inCall, press("call"), ...counts.map(([received, lost]) => voiceEvent(received, lost)));
+      const { blocks } = screenOf(state, "en");
+      const voice = blocks.find((block) => block.block === "voice");
+      return [voice?.bars, voice?.word, voice?.lostPercent];
+    };
+    assert.deepEqual(heard(), [0, "no voice yet", 0]);
+    assert.deepEqual(heard([98, 2]), [4, "very good", 2]);
+    assert.deepEqual(heard([95, 5]), [3, "good", 5]);
+    assert.deepEqual(heard([90, 10]), [2, "poor", 10]);
+    assert.deepEqual(heard([50, 50]), [1, "bad", 50]);
+    assert.deepEqual(heard([50, 50], [150, 50]), [4, "very good", 0]);
+    assert.deepEqual(heard([5000, 0], [5040, 60]), [1, "bad", 60]);
+  });
+
+  it("show a root as five numbers, its first 30 bits", () => {
+    // 0001 1010 0010 1011 0011 1100 0100 1101
+    assert.deepEqual(rootNumbers(ROOT), [0b000110, 0b100010, 0b101100, 0b111100, 0b010011]);
+    assert.deepEqual(rootNumbers("f".repeat(64)), [63, 63, 63, 63, 63]);
+    assert.deepEqual(rootNumbers(`00000003${"f".repeat(56)}`), [0, 0, 0, 0, 0]);
   });
 });

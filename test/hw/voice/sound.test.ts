@@ -2,8 +2,10 @@ import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { MessageChannel } from "node:worker_threads";
 import { FakeSound } from "@feldfon/voice/fake-sound";
 import { FileSound, readSpeech } from "@feldfon/voice/file-sound";
+import { PageSound } from "@feldfon/voice/page-sound";
 import type { Sound } from "@feldfon/voice/sound";
 import { encodeWav, parseWav } from "@feldfon/voice/wav";
 import { joined, largest, speech } from "./signals.ts";
@@ -43,6 +45,35 @@ const boards: Record<string, () => Promise<Board>> = {
       heard: async () => {
         await sound.stopRecording();
         return Int16Array.from(parseWav(await readFile(recording)).samples);
+      },
+    };
+  },
+  "page sound": async () => {
+    const { port1, port2 } = new MessageChannel();
+    const sound = new PageSound(port1);
+    const heard: Int16Array[] = [];
+    let taken = 0;
+    port2.on("message", (message: unknown) => {
+      if (message instanceof Int16Array) heard.push(message);
+      else taken++;
+    });
+    return {
+      sound,
+      say: async (samples) => {
+        const frames = Math.ceil(samples.length / 320);
+        const before = taken;
+        for (let frame = 0; frame < frames; frame++) {
+          const part = new Int16Array(320);
+          part.set(samples.subarray(frame * 320, (frame + 1) * 320));
+          port2.postMessage(part);
+        }
+        while (taken < before + frames) await new Promise((resolve) => setTimeout(resolve, 1));
+        // A speech begins after the delay that evens a browser's frames out.
+        await new Promise((resolve) => setTimeout(resolve, 45));
+      },
+      heard: async () => {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        return joined(...heard);
       },
     };
   },
@@ -104,6 +135,58 @@ describe("Sound: the fake's physics", () => {
       heard.push(sound.listen());
     }
     assert.deepEqual(heard, [new Int16Array(320), new Int16Array(320), speech(7, 320)]);
+  });
+});
+
+describe("Sound: a page", () => {
+  const frame = (value: number) => new Int16Array(320).fill(value);
+  const turn = () => new Promise((resolve) => setTimeout(resolve, 10));
+
+  it("waits two frames for the first one of a speech, so that late ones are in time", async () => {
+    const { port1, port2 } = new MessageChannel();
+    let nowMs = 1_000;
+    const sound = new PageSound(port1, () => nowMs);
+    port2.postMessage(frame(1));
+    await turn();
+    assert.deepEqual(sound.listen(), frame(0));
+    nowMs += 20;
+    port2.postMessage(frame(2));
+    await turn();
+    assert.deepEqual(sound.listen(), frame(0));
+    nowMs += 20;
+    assert.deepEqual([sound.listen(), sound.listen(), sound.listen()], [frame(1), frame(2), frame(0)]);
+    await sound.close();
+  });
+
+  it("never says what is older than 100 ms, and takes nothing that is no frame", async () => {
+    const { port1, port2 } = new MessageChannel();
+    let nowMs = 0;
+    const sound = new PageSound(port1, () => nowMs);
+    for (let value = 1; value <= 20; value++) port2.postMessage(frame(value));
+    for (const odd of [new Int16Array(319), new Uint8Array(640), "text", null, {}]) port2.postMessage(odd);
+    await turn();
+    nowMs = 1_000;
+    assert.deepEqual(
+      Array.from({ length: 6 }, () => sound.listen()[0]),
+      [16, 17, 18, 19, 20, 0],
+    );
+    await sound.close();
+  });
+
+  it("lets go of what a page does not take, and goes on when it does", async () => {
+    const { port1, port2 } = new MessageChannel();
+    const sound = new PageSound(port1);
+    const heard: number[] = [];
+    port2.on("message", (message: Int16Array) => heard.push(message[0]!));
+    for (let value = 0; value < 60; value++) sound.play(frame(value));
+    await turn();
+    assert.equal(heard.length, 25);
+    port2.postMessage(25);
+    await turn();
+    sound.play(frame(99));
+    await turn();
+    assert.deepEqual([heard.length, heard.at(-1)], [26, 99]);
+    await sound.close();
   });
 });
 

@@ -5,7 +5,23 @@ import fc from "fast-check";
 import { largest, largestStep, peakAt } from "./signals.ts";
 
 const RATE_HZ = 16_000;
-const tones: Tone[] = ["pips", "ringback", "ring", "busy", "ended", "alarm"];
+/** Highest fundamental, and how often the notes come. */
+const scores: Record<Exclude<Tone, "none">, { hz: number; endsMs: number }> = {
+  pips: { hz: 425, endsMs: Number.POSITIVE_INFINITY },
+  ringback: { hz: 425, endsMs: Number.POSITIVE_INFINITY },
+  ring: { hz: 988, endsMs: Number.POSITIVE_INFINITY },
+  busy: { hz: 425, endsMs: Number.POSITIVE_INFINITY },
+  congestion: { hz: 425, endsMs: Number.POSITIVE_INFINITY },
+  unobtainable: { hz: 1800, endsMs: 3980 },
+  declined: { hz: 520, endsMs: 2200 },
+  silent: { hz: 425, endsMs: 1500 },
+  offline: { hz: 330, endsMs: 2400 },
+  self: { hz: 660, endsMs: 480 },
+  lost: { hz: 400, endsMs: 1440 },
+  ended: { hz: 660, endsMs: 540 },
+  alarm: { hz: 300, endsMs: 1350 },
+};
+const tones = Object.keys(scores) as Exclude<Tone, "none">[];
 const ms = (count: number) => (count * RATE_HZ) / 1000;
 
 /** Runs of sound and of silence (at least 20 ms of it), in ms. */
@@ -32,6 +48,7 @@ describe("Tones", () => {
     ringback: [1000, 4000, 1000, 4000],
     busy: [480, 480, 480, 480],
     ring: [1000, 3000, 1000, 3000],
+    congestion: [240, 240, 240, 240],
   };
   for (const [tone, expected] of Object.entries(cadences)) {
     it(`${tone} sounds and pauses for ${expected.slice(0, 2).join(" and ")} ms, over and over`, () => {
@@ -41,7 +58,7 @@ describe("Tones", () => {
     });
   }
 
-  for (const tone of ["pips", "ringback", "busy"] as const) {
+  for (const tone of ["pips", "ringback", "busy", "congestion"] as const) {
     it(`${tone} is 425 Hz and nothing else`, () => {
       const inside = toneSamples(tone, RATE_HZ, ms(10), ms(40));
       const wanted = peakAt(425, inside, RATE_HZ);
@@ -51,6 +68,97 @@ describe("Tones", () => {
       }
     });
   }
+
+  for (const [tone, { endsMs }] of Object.entries(scores)) {
+    if (endsMs === Number.POSITIVE_INFINITY) continue;
+    it(`${tone} is over after ${endsMs} ms and then is silent for good`, () => {
+      assert.equal(toneLengthSamples(tone as Tone, RATE_HZ), ms(endsMs));
+      assert.equal(largest(toneSamples(tone as Tone, RATE_HZ, ms(endsMs), ms(5000))), 0);
+    });
+  }
+
+  for (const [tone, notes] of [
+    [
+      "unobtainable",
+      [
+        [0, 330, 950],
+        [330, 330, 1400],
+        [660, 330, 1800],
+        [1990, 330, 950],
+      ],
+    ],
+    [
+      "declined",
+      [
+        [0, 180, 520],
+        [240, 360, 390],
+        [1100, 180, 520],
+      ],
+    ],
+    [
+      "silent",
+      [
+        [0, 800, 425],
+        [900, 500, 340],
+      ],
+    ],
+    [
+      "offline",
+      [
+        [0, 100, 330],
+        [200, 100, 330],
+        [400, 100, 330],
+        [1200, 100, 330],
+      ],
+    ],
+    [
+      "self",
+      [
+        [0, 120, 520],
+        [160, 120, 660],
+        [320, 120, 520],
+      ],
+    ],
+    [
+      "lost",
+      [
+        [0, 600, 400],
+        [720, 600, 300],
+      ],
+    ],
+  ] as const) {
+    it(`${tone} plays ${notes.map(([, , hz]) => hz).join(", ")} Hz, each in its time`, () => {
+      for (const [from, length, hz] of notes) {
+        const note = toneSamples(tone, RATE_HZ, ms(from), ms(length));
+        assert.ok(peakAt(hz, note, RATE_HZ) > 3000, `${hz} Hz at ${from} ms: ${peakAt(hz, note, RATE_HZ)}`);
+      }
+    });
+  }
+
+  it("of all ends of a call differ in rhythm, not in pitch alone", () => {
+    const ends = [
+      "busy",
+      "congestion",
+      "unobtainable",
+      "declined",
+      "silent",
+      "offline",
+      "self",
+      "lost",
+      "ended",
+    ] as const;
+    const rhythms = ends.map((tone) => {
+      // As loud or not in each hundredth of a second.
+      const samples = toneSamples(tone, RATE_HZ, 0, ms(4000));
+      return Array.from({ length: 400 }, (_, i) => largest(samples.subarray(ms(10 * i), ms(10 * i + 10))) > 400);
+    });
+    for (const [i, one] of rhythms.entries()) {
+      for (const [j, other] of rhythms.slice(i + 1).entries()) {
+        const differing = one.filter((loud, at) => loud !== other[at]).length;
+        assert.ok(differing >= 15, `${ends[i]} and ${ends[i + 1 + j]}: ${differing} of 400`);
+      }
+    }
+  });
 
   it("ended falls, once, and then is silent for good", () => {
     const note = (n: number) => toneSamples("ended", RATE_HZ, ms(180 * n), ms(160));
@@ -87,11 +195,10 @@ describe("Tones", () => {
     it(`${tone} never clicks: no step is larger than its own waves are steep`, () => {
       const samples = toneSamples(tone, RATE_HZ, 0, ms(10_000));
       // Steepest: the fundamental with its harmonics, all rising at once.
-      const [hz, steepness] = { ring: [988, 0.6 + 2 * 0.25 + 3 * 0.15], alarm: [300, 0.7 + 2 * 0.3] }[
-        tone as string
-      ] ?? [tone === "ended" ? 660 : 425, 1];
+      const { hz } = scores[tone];
+      const steepness = { ring: 0.6 + 2 * 0.25 + 3 * 0.15, alarm: 0.7 + 2 * 0.3 }[tone as string] ?? 1;
       const peak = { ring: 16_422, pips: 2283 }[tone as string] ?? 4059;
-      const steepest = (2 * Math.PI * hz! * steepness! * peak) / RATE_HZ;
+      const steepest = (2 * Math.PI * hz * steepness * peak) / RATE_HZ;
       assert.ok(largestStep(samples) <= steepest + 2, `${largestStep(samples)} of ${steepest}`);
       assert.ok(largestStep(samples) > steepest / 2);
     });

@@ -115,6 +115,8 @@ function allowed(who: Who, side: "a" | "b", place: string, kind: string): boolea
 describe("telephone: order of a call", () => {
   let scene: Scene;
   let watch: Watch;
+  /** What the scenes themselves could not do. */
+  let honestlyRefused: string[] = [];
   /** By who waits, whose line is free for a message, and place: the scene and its moves that lead there. */
   const moments = new Map<string, { scene: SceneName; moves: number }>();
 
@@ -124,6 +126,7 @@ describe("telephone: order of a call", () => {
     for (const name of Object.keys(SCENES) as SceneName[]) {
       await play(name, SCENES[name].length, (moves) => note(name, moves));
     }
+    honestlyRefused = [...watch.refused];
   });
   after(() => watch.end());
 
@@ -182,6 +185,7 @@ describe("telephone: order of a call", () => {
       rows.filter((row) => !watch.rows.has(row)),
       [],
     );
+    assert.deepEqual(honestlyRefused, [], "and needs no others");
   });
 
   it("waits where this test says it does, and passes all other places within one turn", () => {

@@ -65,8 +65,8 @@ describe("telephone: a line lost in a call", () => {
 
   for (const [name, call] of Object.entries(CALLS)) {
     for (const who of ["a", "b"] as const) {
-      for (const noticed of ["by both ends", "by the handset alone"]) {
-        it(`is survived or told: ${name}, and ${who}'s is lost after every move, noticed ${noticed}`, async () => {
+      for (const noticed of ["is cut", "is cut and the server has not noticed", "is cut and has not noticed"]) {
+        it(`is survived or told: ${name}, and after every move ${who} ${noticed}`, async () => {
           for (let moves = 1; moves <= call.length; moves++) await loseAfter(call.slice(0, moves), who, noticed);
         });
       }
@@ -80,7 +80,8 @@ describe("telephone: a line lost in a call", () => {
     await scene.play(...moves);
     const place = lost.calls.current?.place;
     const seen = place === "a-leaving" && lost.last("agreed") === undefined ? "cancelled, none" : SEEN[place ?? "idle"];
-    await scene.play(noticed === "by both ends" ? `${who} is cut` : `${who} alone is cut`);
+    await scene.play(`${who} ${noticed}`);
+    if (lost.here) await scene.play("settle", `${who} is cut`); // and now it has noticed
     if (place === "talking") assert.equal(lost.calls.current?.talking, true);
     else if (place) assert.equal(ending(lost), seen, `${moves.at(-1)}: ${place}`);
 

@@ -111,12 +111,15 @@ describe("telephone: order of a line", () => {
 
   let scene: Scene;
   let watch: Watch;
+  /** What the scenes themselves could not do. */
+  let honestlyRefused: string[] = [];
   const moments = new Map<string, Moment>();
 
   before("walk every scene once", async () => {
     scene = await Scene.connected("a");
     watch = new Watch(() => scene.acting);
     for (const name of Object.keys(SCENES) as SceneName[]) await explore(name);
+    honestlyRefused = [...watch.refused];
   });
   after(() => watch.end());
 
@@ -189,6 +192,7 @@ describe("telephone: order of a line", () => {
       rows.filter((row) => !watch.rows.has(row)),
       [],
     );
+    assert.deepEqual(honestlyRefused, [], "and needs no others");
   });
 
   it("waits where this test says it does, and passes all other places within one turn", () => {

@@ -153,7 +153,8 @@ export class Scene {
       updates: () => handset.line!.update(),
       leaves: () => handset.line!.leave(),
       "is cut": () => handset.cut(),
-      "alone is cut": () => handset.cut("handset"),
+      "is cut and the server has not noticed": () => handset.cut("handset"),
+      "is cut and has not noticed": () => handset.cut("server"),
       "is forgotten": () => handset.forget(),
       resumes: () => handset.resume(),
       dials: () => void calls.dial(this[whom!].uid),
@@ -199,6 +200,8 @@ export function ending(handset: StageHandset): string | undefined {
 export class Watch {
   /** "conversation place kind" */
   readonly rows = new Set<string>();
+  /** The same, of what had no row. */
+  readonly refused = new Set<string>();
   readonly #acting: () => string;
   readonly #latest = new Map<string, Supervisor<string, string>>();
   readonly #admit = Supervisor.prototype.admit;
@@ -211,8 +214,10 @@ export class Watch {
     Supervisor.prototype.admit = function (this: Supervisor<string, string>, kind: string) {
       const { conversation, place } = this;
       watch.#latest.set(`${watch.#acting()} ${conversation}`, this);
+      const row = `${conversation} ${place} ${kind}`;
+      const known = this.allows(kind);
+      (known ? watch.rows : watch.refused).add(row);
       admit.call(this, kind);
-      watch.rows.add(`${conversation} ${place} ${kind}`);
     };
   }
 

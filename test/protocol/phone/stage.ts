@@ -247,7 +247,7 @@ export class StageServer implements LineHost, BrokerHost {
     for (const op of undone) if (op.op === "append") this.names.delete(op.row.uid);
   }
 
-  async join(line: ServerLine, { key, name }: JoinRequest): Promise<{ joined: true } | { refused: JoinRefusal }> {
+  async join(line: ServerLine, { key, name }: JoinRequest): ReturnType<LineHost["join"]> {
     if (this.refusal) return { refused: this.refusal };
     const old = this.lines.get(key.uid);
     this.forgetTickets(key.uid);
@@ -301,6 +301,10 @@ export class StageServer implements LineHost, BrokerHost {
     if (ticket) this.tickets.set(ticket.id.toString("hex"), { ticket, client: line.client });
     this.broker.lineBack(line);
     if (this.pushing) for (const other of this.lines.values()) if (other !== line) other.offerDelta();
+  }
+
+  behind(): void {
+    if (this.pushing) for (const line of this.lines.values()) line.offerDelta();
   }
 
   left(line: ServerLine): void {
@@ -472,11 +476,11 @@ export class StageHandset {
     this.#attach(client.receive(r2), channel, callId, 1, true);
   }
 
-  /** The line is lost: no fault, no leave. Both ends keep a ticket, or the server has not noticed yet. */
-  cut(noticed: "both" | "handset" = "both"): void {
+  /** The line is lost: no fault, no leave. Whoever notices keeps a ticket; the other end believes in the line still. */
+  cut(noticed: "both" | End = "both"): void {
     this.wire.cut();
-    this.#lost();
-    if (noticed === "both" && this.serverLine) this.server.lost(this.serverLine);
+    if (noticed !== "server") this.#lost();
+    if (noticed !== "handset" && this.serverLine) this.server.lost(this.serverLine);
   }
 
   /** Nothing of a lost line is to be resumed any more, here or there. */

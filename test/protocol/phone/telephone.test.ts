@@ -55,7 +55,7 @@ describe("telephone: connect", () => {
     await a.open();
     a.line!.start();
     await settle(a);
-    assert.equal((a.wire.fault?.error as { code?: string }).code, "name-taken");
+    assert.equal((a.wire.fault?.error as { code?: string } | undefined)?.code, "name-taken");
     assert.equal(a.follower.head, undefined);
   });
 });

@@ -1,0 +1,112 @@
+/**
+ * One change of the phonebook until every client has it, beside the seed's literal way, at 100, 1,000 and 10,000 rows.
+ *
+ *     ours       one handset joins: its whole join, one delta sealed for each, one answer of each
+ *     literal    the whole book for each client: JSON, CBC, hex, JSON, SIP (load/literal-peer.ts), without any answer
+ *
+ * CPU is that of the server process alone, bytes are those its clients read. From 1,000 rows up the literal way has 60
+ * clients and is scaled. At 10,000 rows ours has 1,000 lines, the rest of the rows belong to nobody, and is scaled too.
+ */
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { connect } from "node:net";
+import path from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { openVault } from "@feldfon/vault";
+import { makeCrowd, offered } from "./load/crowd.ts";
+import { median, round, stated } from "./load/figures.ts";
+import { ServerProcess } from "./load/server-process.ts";
+import type { Figure } from "./main.ts";
+
+const SIZES = [100, 1_000, 10_000];
+const JUDGED = 1_000;
+const MOST_LINES = 1_000;
+const MOST_LITERAL = 60;
+const CHANGES = 7;
+const LITERAL_CHANGES = 3;
+const SETTLE_MS = 1_000;
+const OFFERED_PER_S = 150;
+const WANTED_CPU = 250;
+const WANTED_BYTES = 1_000;
+
+interface Cost {
+  us: number;
+  bytes: number;
+}
+
+export async function run(): Promise<{ name: "phonebook"; figures: Figure[] }> {
+  const figures: Figure[] = [];
+  for (const rows of SIZES) {
+    const ours = await delta(rows);
+    const literal = await book(rows);
+    const times = { cpu: literal.us / ours.us, bytes: literal.bytes / ours.bytes };
+    const judged = rows === JUDGED;
+    figures.push(
+      stated(`${rows} rows: ours`, ours.us / 1_000, "ms CPU"),
+      stated(`${rows} rows: literal`, literal.us / 1_000, "ms CPU"),
+      atLeast(`${rows} rows: literal / ours, CPU`, times.cpu, judged ? WANTED_CPU : undefined),
+      atLeast(`${rows} rows: literal / ours, bytes`, times.bytes, judged ? WANTED_BYTES : undefined),
+    );
+  }
+  return { name: "phonebook", figures };
+}
+
+/** Median of several changes. */
+async function delta(rows: number): Promise<Cost> {
+  const lines = Math.min(rows, MOST_LINES);
+  const vault = openVault();
+  const server = await ServerProcess.start({ rows: rows - lines });
+  const [joiner, ...crowd] = await makeCrowd(vault, server.place, { from: 1, count: lines + 1 });
+  await offered(crowd, OFFERED_PER_S, (handset) => handset.join());
+  const costs: Cost[] = [];
+  for (let change = 0; change <= CHANGES; change++) {
+    await pause(SETTLE_MS);
+    const bytesBefore = crowd.reduce((sum, { bytesRead }) => sum + bytesRead, 0);
+    const us = await server.cpuUs(async () => {
+      const told = Promise.all(crowd.map((handset) => once(handset.told, "directory")));
+      await joiner!.join();
+      await told;
+      await pause(50); // The last answers.
+    });
+    const bytes = crowd.reduce((sum, { bytesRead }) => sum + bytesRead, 0) - bytesBefore;
+    if (change > 0) costs.push({ us: (us * rows) / lines, bytes: (bytes * rows) / lines });
+    await joiner!.leave();
+  }
+  for (const handset of crowd) handset.close();
+  await server.stop();
+  vault.wipeAll();
+  return { us: median(costs.map(({ us }) => us)), bytes: median(costs.map(({ bytes }) => bytes)) };
+}
+
+async function book(rows: number): Promise<Cost> {
+  const clients = rows >= JUDGED ? Math.min(rows, MOST_LITERAL) : rows;
+  const peer = fork(path.join(import.meta.dirname, "load", "literal-peer.ts"), [clients, rows].map(String), {
+    stdio: ["ignore", "ignore", "inherit", "ipc"],
+  });
+  const { port } = await said<{ port: number }>(peer);
+  const all = said(peer);
+  const sinks = Array.from({ length: clients }, () => connect({ host: "127.0.0.1", port }).resume());
+  await all;
+  const costs: Cost[] = [];
+  for (let change = 0; change < LITERAL_CHANGES; change++) {
+    const told = said<Cost>(peer);
+    peer.send("change");
+    const { us, bytes } = await told;
+    costs.push({ us: (us * rows) / clients, bytes: (bytes * rows) / clients });
+  }
+  const over = once(peer, "exit");
+  peer.disconnect();
+  await over;
+  for (const sink of sinks) sink.destroy();
+  return { us: median(costs.map(({ us }) => us)), bytes: costs[0]!.bytes };
+}
+
+async function said<Told>(child: ChildProcess): Promise<Told> {
+  const [told] = (await once(child, "message")) as [Told];
+  return told;
+}
+
+function atLeast(name: string, value: number, wanted: number | undefined): Figure {
+  const figure = { name, value: round(value), unit: "times" };
+  return wanted === undefined ? figure : { ...figure, wanted: `>= ${wanted}`, ok: value >= wanted };
+}
