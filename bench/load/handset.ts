@@ -14,6 +14,7 @@ import { PublicKey, type Uid } from "@feldfon/protocol/identity";
 import type { PhoneEvent } from "@feldfon/protocol/phone/events";
 import { HandsetCalls } from "@feldfon/protocol/phone/handset-calls";
 import { HandsetLine } from "@feldfon/protocol/phone/handset-line";
+import type { Passed } from "@feldfon/protocol/phone/line";
 import type { KeyPair, Vault } from "@feldfon/protocol/vault";
 import { poolKey } from "../key-pool.ts";
 import { TrustingFollower } from "./trusting-follower.ts";
@@ -33,6 +34,8 @@ export interface HandsetOptions {
   trusting?: boolean;
   /** Accepted before a restart. */
   last?: (serverKey: PublicKey) => SignedHead | undefined;
+  /** Hears of every message. */
+  passed?: (message: Passed) => void;
 }
 
 /** One handset's part of a call, as this handset knows it. */
@@ -93,7 +96,7 @@ export class LoadHandset {
       connecting: () => {},
       exchanged: () => {},
       down: (code, retryInMs) => this.#down(code, retryInMs),
-      passed: () => {},
+      passed: options.passed ?? (() => {}),
       tick: () => this.#tick(),
     });
   }

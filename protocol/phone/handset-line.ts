@@ -44,7 +44,7 @@ export interface HandsetLineOptions extends Omit<LineOptions, "self" | "peer" | 
   keyPair: KeyPair;
   own: { uid: Uid; name: string };
   follower: Follower;
-  calls: HandsetCalls;
+  calls: Pick<HandsetCalls, "lineBack" | "receive" | "unexpected">;
   /** Enrolment code; empty when the server asks for none. */
   enrolmentCode: string;
   /** After R2: the loop goes on with sync instead of join. */

@@ -1,17 +1,21 @@
 /**
- * The literal way of the bench `call`: the same frames in the same directions, sealed and opened alike, two OAEP
- * encryptions and a wiped secret for each call. No SIP, no supervisor, no transactions, no registry, no limits.
+ * The peer of the bench `call`: the same frames in the same directions, sealed and opened alike, two OAEP encryptions
+ * and a wiped secret for each call. No SIP, no supervisor, no transactions, no registry, no limits, no log.
+ *
+ *     driver: StepBytes -> port        driver: anything -> { us }, CPU since the start
  */
 import { constants, createPublicKey, type KeyObject, publicEncrypt, randomBytes } from "node:crypto";
 import { type AddressInfo, createServer } from "node:net";
-import { KEY_BYTES, PeerLine, STEPS, type StepBytes, WRAP_BYTES, WRAP_LABEL } from "./call-peer-line.ts";
+import { BareLine, KEY_BYTES, STEPS, type StepBytes, WRAP_BYTES } from "./bare-line.ts";
 
 interface End {
-  line: PeerLine;
+  line: BareLine;
   key: KeyObject;
 }
 
 const PREFIX = Buffer.from("+++secret+++");
+/** As long as the product's. */
+const LABEL = Buffer.alloc(47, 1);
 const lines: End[] = [];
 let stepBytes: StepBytes;
 
@@ -23,13 +27,9 @@ const server = createServer({ noDelay: true }, (socket) => {
       for (const clear of own.line.read(chunk)) pass(own, clear);
       return;
     }
-    const [open, seal, spki] = [0, KEY_BYTES, 2 * KEY_BYTES].map((at, n) =>
-      chunk.subarray(at, n < 2 ? at + KEY_BYTES : chunk.length),
-    ) as [Buffer, Buffer, Buffer];
-    own = {
-      line: new PeerLine(socket, { open, seal }),
-      key: createPublicKey({ key: spki, format: "der", type: "spki" }),
-    };
+    const keys = { open: chunk.subarray(0, KEY_BYTES), seal: chunk.subarray(KEY_BYTES, 2 * KEY_BYTES) };
+    const key = createPublicKey({ key: chunk.subarray(2 * KEY_BYTES), format: "der", type: "spki" });
+    own = { line: new BareLine(socket, keys), key };
     socket.write(Buffer.of(lines.push(own) - 1));
   });
 });
@@ -53,17 +53,18 @@ function pass(from: End, clear: Buffer): void {
 
 function wrapFor(key: KeyObject, secret: Buffer): Buffer {
   const clear = Buffer.concat([PREFIX, secret]);
-  const wrapped = publicEncrypt(
-    { key, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: "sha256", oaepLabel: WRAP_LABEL },
-    clear,
-  );
+  const padding = constants.RSA_PKCS1_OAEP_PADDING;
+  const wrapped = publicEncrypt({ key, padding, oaepHash: "sha256", oaepLabel: LABEL }, clear);
   clear.fill(0);
   return wrapped;
 }
 
 process.once("message", (bytes: StepBytes) => {
   stepBytes = bytes;
-  process.on("message", () => process.send?.({ cpu: process.cpuUsage() }));
   server.listen(0, "127.0.0.1", () => process.send?.({ port: (server.address() as AddressInfo).port }));
+  process.on("message", () => {
+    const { user, system } = process.cpuUsage();
+    process.send?.({ us: user + system });
+  });
 });
 process.on("disconnect", () => process.exit());
