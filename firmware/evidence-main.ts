@@ -16,12 +16,12 @@ const SENTENCES = {
   unlinked: "Both heads are signed, but the path does not link them. This alone proves no lie.",
 } as const;
 
-const [file, ...rest] = process.argv.slice(2);
-if (file === "--help" || file === "-h") {
+const [command, file, ...rest] = process.argv.slice(2);
+if (command === "--help" || command === "-h") {
   process.stdout.write(USAGE);
   process.exit(0);
 }
-if (file === undefined || rest.length > 0) {
+if (command !== "verify-evidence" || file === undefined || rest.length > 0) {
   process.stderr.write(USAGE);
   process.exit(2);
 }

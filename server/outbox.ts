@@ -17,7 +17,7 @@ export interface Wire {
   destroy(): unknown;
 }
 
-/** `outbox-full`: more waits than the limit. `no-progress`: nothing went out for too long. */
+/** `outbox-full`: more waits than the limit. `no-progress`: nothing went out for 10 s, or up to 20 after something did. */
 export type DropReason = "outbox-full" | "no-progress";
 
 export interface OutboxOptions {
@@ -47,6 +47,8 @@ export class Outbox {
   #writingBytes = 0;
   #scheduled = false;
   #stall: Timer | undefined;
+  /** Something has gone, or begun to go, since the timer was set. */
+  #moved = false;
   #state: "open" | "ending" | "over" = "open";
   readonly #onOver: (() => void)[] = [];
 
@@ -133,16 +135,19 @@ export class Outbox {
       return;
     }
     this.#writingBytes -= bytes;
-    this.#watch();
+    this.#moved = true;
     if (this.#writingBytes === 0) this.#flush();
   }
 
-  /** Each piece that goes gives the next one its time. */
+  /** Each piece that goes gives the next one its time. One timer outlives many pieces: a wire that works never sees it. */
   #watch(): void {
-    this.#clock.clearTimeout(this.#stall);
-    this.#stall = undefined;
-    if (this.#writingBytes === 0) return;
-    this.#stall = this.#clock.setTimeout(() => this.#drop("no-progress"), this.#stallMs);
+    this.#moved = this.#stall !== undefined;
+    this.#stall ??= this.#clock.setTimeout(() => {
+      this.#stall = undefined;
+      if (this.#writingBytes === 0) return;
+      if (this.#moved) this.#watch();
+      else this.#drop("no-progress");
+    }, this.#stallMs);
   }
 
   #finish(): void {

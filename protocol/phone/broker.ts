@@ -134,7 +134,7 @@ export class CallBroker {
 
   tick(nowMs: number): void {
     for (const [callId, { untilMs, uids }] of this.#ended) {
-      if (untilMs > nowMs) continue;
+      if (untilMs > nowMs) break; // the oldest comes first
       this.#ended.delete(callId);
       for (const uid of uids) this.#host.lineOf(uid)?.forget(callId);
     }

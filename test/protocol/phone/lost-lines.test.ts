@@ -135,6 +135,23 @@ describe("telephone: a line lost in a call", () => {
     scene.assertQuiet();
   });
 
+  it("hears the server's goodbye again when it was lost with the line", async () => {
+    const { a, b } = scene;
+    await scene.play(...TALK, "b is cut", "b is forgotten", "a is cut", "a resumes", "a starts", "settle");
+    assert.deepEqual([ending(a), ending(b)], ["hung-up-there, here", "line-lost, here"]);
+    await scene.play("b opens", "b starts", "settle");
+    scene.assertQuiet();
+  });
+
+  it("says a goodbye again that nobody answered before the line was lost", async () => {
+    const { a, b } = scene;
+    await scene.play(...TALK, "a hangs up", "2 s", "a is cut");
+    assert.equal(ending(a), "hung-up-here, here");
+    await scene.play("a resumes", "a starts", "settle");
+    assert.equal(ending(b), "hung-up-there, both");
+    scene.assertQuiet();
+  });
+
   it("finds both out of the call when both hung up without a line", async () => {
     const { a, b } = scene;
     await scene.play(...TALK, "a is cut", "b is cut", "a hangs up", "b hangs up");

@@ -332,14 +332,18 @@ export class StageServer implements LineHost, BrokerHost {
     this.broker.lineGone(line.uid);
   }
 
-  /** 30 s after a loss. */
   forgetTickets(uid: Uid): void {
     for (const [id, { ticket, client }] of this.tickets) {
       if (client.uid !== uid) continue;
       this.tickets.delete(id);
       ticket.wipe();
-      if (!this.lines.has(uid)) this.broker.lineGone(uid);
     }
+  }
+
+  /** 30 s after a loss. */
+  expire(uid: Uid): void {
+    this.forgetTickets(uid);
+    if (!this.lines.has(uid)) this.broker.lineGone(uid);
   }
 
   tick(): void {
@@ -487,7 +491,7 @@ export class StageHandset {
   forget(): void {
     this.ticket?.wipe();
     this.ticket = undefined;
-    this.server.forgetTickets(this.uid);
+    this.server.expire(this.uid);
     this.calls.endAll();
   }
 
