@@ -1,28 +1,20 @@
 /**
- * The line of the bench `call`'s peer, for both its ends: frames sealed as the product seals them, and nothing in them
- * but where they go.
+ * The line of the bench `call`'s barest peer, for both its ends: frames sealed and padded as the product does it, by
+ * node:crypto alone.
  *
  *     hello    key(32) | iv(12) of both directions, the handset's first | SPKI, in clear; answered by u8 number of the line
- *     frame    u32 length | u64 counter | ciphertext | tag(16)
- *     clear    u8 step | u8 line it goes to | zeros; in `trying` and behind an INVITE WRAP(512). As long as in a real call
+ *     frame    u32 length | u64 counter | ciphertext | tag(16)        clear: message | zeros to a multiple of 256
  */
-import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject } from "node:crypto";
-import type { Socket } from "node:net";
+import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import { PeerHandset, type PeerLine, type StepBytes } from "./peer-steps.ts";
 
-/** In the order of a call; all are passed on but `trying`, the broker's own answer to an `invite`. */
-export const STEPS = ["invite", "trying", "ringing", "answer", "ack", "bye", "gone"] as const;
-export type Step = (typeof STEPS)[number];
-/** Bytes of the padded clear text of each step, on its way to the server and from it. */
-export type StepBytes = Record<Step, { in: number; out: number }>;
-
-/** Between ringing and answer, here as with the product's handsets. */
-export const PICK_UP_MS = 5;
 export const KEY_BYTES = 44;
-export const WRAP_BYTES = 512;
-
 const LENGTH_BYTES = 4;
 const HEAD_BYTES = LENGTH_BYTES + 8;
 const TAG_BYTES = 16;
+const PAD_BYTES = 256;
 
 /** key | iv, with the key as Node takes it soonest. */
 interface DirectionKey {
@@ -31,7 +23,7 @@ interface DirectionKey {
 }
 
 /** A key and a counter for each direction. */
-export class BareLine {
+export class BareLine implements PeerLine {
   readonly #socket: Socket;
   readonly #seal: DirectionKey;
   readonly #open: DirectionKey;
@@ -46,20 +38,22 @@ export class BareLine {
   }
 
   send(clear: Buffer): void {
+    const padded = Buffer.alloc(Math.ceil((LENGTH_BYTES + clear.length) / PAD_BYTES) * PAD_BYTES);
+    clear.copy(padded);
     const head = Buffer.allocUnsafe(HEAD_BYTES);
-    head.writeUInt32BE(HEAD_BYTES - LENGTH_BYTES + clear.length + TAG_BYTES);
+    head.writeUInt32BE(HEAD_BYTES - LENGTH_BYTES + padded.length + TAG_BYTES);
     head.writeBigUInt64BE(BigInt(this.#sealed), LENGTH_BYTES);
     const { key, iv } = this.#seal;
     const cipher = createCipheriv("aes-256-gcm", key, nonceOf(iv, this.#sealed++), { authTagLength: TAG_BYTES });
     cipher.setAAD(head);
-    const ciphertext = cipher.update(clear);
+    const ciphertext = cipher.update(padded);
     cipher.final();
     this.#socket.write(Buffer.concat([head, ciphertext, cipher.getAuthTag()]));
   }
 
   /** Clear texts of the frames that are whole now. */
   *read(chunk: Buffer): Generator<Buffer> {
-    let bytes: Buffer = this.#rest.length > 0 ? Buffer.concat([this.#rest, chunk]) : chunk;
+    let bytes = this.#rest.length > 0 ? Buffer.concat([this.#rest, chunk]) : chunk;
     while (bytes.length >= LENGTH_BYTES) {
       const end = LENGTH_BYTES + bytes.readUInt32BE();
       if (bytes.length < end) break;
@@ -80,6 +74,21 @@ export class BareLine {
     decipher.final();
     return clear;
   }
+}
+
+/** A handset of `bare-broker.ts`. */
+export async function connectBare(port: number, spki: Buffer, stepBytes: StepBytes): Promise<PeerHandset> {
+  const [seal, open] = [randomBytes(KEY_BYTES), randomBytes(KEY_BYTES)];
+  const socket = connect({ host: "127.0.0.1", port, noDelay: true });
+  await once(socket, "connect");
+  socket.write(Buffer.concat([seal, open, spki]));
+  const [number] = (await once(socket, "data")) as [Buffer];
+  const line = new BareLine(socket, { seal, open });
+  const handset = new PeerHandset(stepBytes, line, number[0]!);
+  socket.on("data", (chunk: Buffer) => {
+    for (const clear of line.read(chunk)) handset.take(clear);
+  });
+  return handset;
 }
 
 function directionKey(bytes: Buffer): DirectionKey {

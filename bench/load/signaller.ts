@@ -14,8 +14,8 @@ import { encodeFarewell, encodeParts, inviteBefore } from "@feldfon/protocol/pho
 import { HandsetLine } from "@feldfon/protocol/phone/handset-line";
 import type { SipRequest, SipResponse } from "@feldfon/protocol/sip";
 import { poolKey } from "../key-pool.ts";
-import { PICK_UP_MS } from "./bare-line.ts";
 import type { HandsetOptions } from "./handset.ts";
+import { PICK_UP_MS } from "./peer-steps.ts";
 
 /** wire.md 1, CALL. */
 const SIGNATURE = Buffer.alloc(512);

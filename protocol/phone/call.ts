@@ -48,6 +48,8 @@ export interface CallSurroundings {
   tell(event: PhoneEvent): void;
   /** An INFO that does not open, or came again: counted, and nothing else happens. */
   infoDropped(): void;
+  /** A BYE or its 200 came with a MAC that does not hold: counted, and the call ends as if it had none. */
+  farewellUnproven(): void;
   /** Sends a BYE, now or when there is a line, and again after each resume until it is answered. */
   sayGoodbye(call: Call, body: Buffer, answered: AnswerListener): void;
   /** Called once, after everything of the call is wiped. */
@@ -250,10 +252,19 @@ export abstract class Call {
     try {
       const { callId, mac } = decodeFarewell(endToEnd);
       expectCallId(callId, this.callId);
-      return callMacHolds(this.around.vault, this.keys, "gone", this.own === "A" ? "B" : "A", mac);
+      return this.#proves("gone", mac);
     } catch {
       return false; // a 200 that proves nothing: the keys are gone here only
     }
+  }
+
+  /** Whether that is the other handset's word. */
+  #proves(word: "bye" | "gone", mac: Buffer | undefined): boolean {
+    const { vault, farewellUnproven } = this.around;
+    if (!this.keys || !mac) return false;
+    const holds = callMacHolds(vault, this.keys, word, this.own === "A" ? "B" : "A", mac);
+    if (!holds) farewellUnproven();
+    return holds;
   }
 
   #saidGoodbye(request: SipRequest, endToEnd: Buffer): void {
@@ -262,8 +273,7 @@ export abstract class Call {
     expectCallId(bye.callId, this.callId);
     // Without MAC it proves no keys, whoever made it: then nobody waits for word of mine.
     this.supervisor.admit(bye.mac ? `${this.peerSign}:bye` : "s:bye");
-    const peer: Party = this.own === "A" ? "B" : "A";
-    const holds = this.keys !== undefined && callMacHolds(vault, this.keys, "bye", peer, bye.mac);
+    const holds = this.#proves("bye", bye.mac);
     const gone = holds && this.keys ? callMac(vault, this.keys, "gone", this.own) : undefined;
     this.release();
     if (bye.mac) this.supervisor.admit(`${this.ownSign}:gone`);

@@ -38,11 +38,17 @@ export class HandsetCalls {
   /** INFOs that did not open, or came again. */
   infosDropped = 0;
 
-  constructor(around: Omit<CallSurroundings, "over" | "sayGoodbye" | "infoDropped">) {
+  /** BYEs, or their 200, whose MAC did not hold. */
+  farewellsUnproven = 0;
+
+  constructor(around: Omit<CallSurroundings, "over" | "sayGoodbye" | "infoDropped" | "farewellUnproven">) {
     this.#around = {
       ...around,
       infoDropped: () => {
         this.infosDropped++;
+      },
+      farewellUnproven: () => {
+        this.farewellsUnproven++;
       },
       sayGoodbye: ({ id, peer }, body, answered) => this.#sayGoodbye(id, peer.uid, body, answered),
       over: (call, why) => this.#over(call, why),

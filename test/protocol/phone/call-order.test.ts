@@ -14,6 +14,9 @@ type Who = "a" | "b" | "server";
 
 const CALL_KINDS = [...new Set(Object.values(callOrder).flatMap((row) => Object.keys(row)))] as CallKind[];
 
+/** Requests that want an answer, whatever it is. */
+const ASKING: CallKind[] = ["a:invite", "a:cancel", "a:bye", "b:bye", "s:bye", "a:way", "b:way"];
+
 /** a calls b. */
 const RING = ["a dials b", "a>", ">a", ">b", "b>", ">a"];
 const TALK = [...RING, "b accepts", "b>", ">a", "a>", ">b"];
@@ -93,6 +96,14 @@ const WAITS: Record<Who, string[]> = {
   ],
 };
 
+/** Who hears, and on whose line. */
+const EARS = [
+  ["a", "a"],
+  ["b", "b"],
+  ["server", "a"],
+  ["server", "b"],
+] as const;
+
 /** The kind that somebody takes this message for; the server knows a side by its line, a handset knows its only peer. */
 function heardAs(kind: CallKind, who: Who, side: "a" | "b"): string {
   const [, what] = kind.split(":") as [string, string | undefined];
@@ -163,12 +174,7 @@ describe("telephone: order of a call", () => {
 
   /** A message can be slipped in where nothing else is on its way. */
   function note(name: SceneName, moves: number): void {
-    for (const [who, side] of [
-      ["a", "a"],
-      ["b", "b"],
-      ["server", "a"],
-      ["server", "b"],
-    ] as const) {
+    for (const [who, side] of EARS) {
       const place = placeOf(who);
       const { wire, here } = scene[side];
       const where = `${who} ${side} ${place}`;
@@ -189,21 +195,11 @@ describe("telephone: order of a call", () => {
   });
 
   it("waits where this test says it does, and passes all other places within one turn", () => {
-    const found: typeof WAITS = { a: [], b: [], server: [] };
-    for (const where of moments.keys()) {
-      const [who, side, place] = where.split(" ") as [Who, string, string];
-      if (who !== "server" || side === "a") found[who].push(place);
-    }
-    for (const who of ["a", "b", "server"] as const)
-      assert.deepEqual(found[who].toSorted(), WAITS[who].toSorted(), who);
+    const waits = EARS.flatMap(([who, side]) => WAITS[who].map((place) => `${who} ${side} ${place}`));
+    assert.deepEqual([...moments.keys()].toSorted(), waits.toSorted());
   });
 
-  for (const [who, side] of [
-    ["a", "a"],
-    ["b", "b"],
-    ["server", "a"],
-    ["server", "b"],
-  ] as const) {
+  for (const [who, side] of EARS) {
     for (const place of WAITS[who]) {
       const where = who === "server" ? `the server, from ${side},` : who;
       it(`refuses what has no row at ${where} in ${place}`, async () => {
@@ -234,6 +230,12 @@ describe("telephone: order of a call", () => {
         const no = message.type === "response" ? message.status >= 300 : ["BYE", "CANCEL"].includes(message.method);
         assert.ok(no, `${kind} makes ${who} say nothing but no`);
       }
+    }
+    if (ASKING.includes(kind)) {
+      const refusals = handset.wire.spoken.filter(
+        ({ message }) => message.type === "response" && message.status === 481,
+      );
+      assert.ok(refusals.length > 0, `${kind} is answered`);
     }
     if (who === "server") {
       assert.equal(server.callsOver.length, callsOver + 1, `${kind} ends the call at the server`);

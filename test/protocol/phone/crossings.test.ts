@@ -85,6 +85,12 @@ describe("telephone: messages of a call that cross", () => {
       b: "hung-up-here, none",
     },
     {
+      title: "a CANCEL, a 200 and a BYE, when the CANCEL is ahead",
+      moves: [...RING, "b accepts", "b hangs up", "a hangs up", "a>", ">b"],
+      a: "cancelled, none",
+      b: "hung-up-here, none",
+    },
+    {
       title: "an ACK and a BYE: b hung up before it heard a's keys",
       moves: [...RING, "b accepts", "b>", ">a", "b hangs up"],
       a: "hung-up-there, here",

@@ -180,12 +180,14 @@ describe("telephone: a flipped bit in a call", function () {
         [b, request("BYE")],
         [a, answer(200, "BYE")],
       ] as const) {
+        let unproven = 0;
         for (const at of offsetsOf(FAREWELL, part)) {
           await callAndAccept();
           alter(handset, fits, LP_BYTES + at);
           await scene.play("a hangs up", "settle");
           assert.equal(a.last("ended")?.erased, "here", `byte ${at}`);
           assert.equal(b.last("ended")?.erased, handset === b ? "here" : "both", `byte ${at}`);
+          if (part === "MAC") assert.equal(handset.calls.farewellsUnproven, ++unproven, `byte ${at} is counted`);
           await assertOver(`byte ${at}`);
         }
       }

@@ -176,13 +176,8 @@ export class Scene {
       "server keeps quiet": () => {
         server.pushing = false;
       },
-      "server forgets heads": () => {
-        server.headHash = () => undefined;
-      },
-      "server forgets changes": () => {
-        const delta = server.delta.bind(server);
-        server.delta = (from) => (from === server.head().head.epoch ? delta(from) : undefined);
-      },
+      "server forgets heads": () => server.forgotten.add("heads"),
+      "server forgets changes": () => server.forgotten.add("changes"),
     };
     const served = orders[what];
     if (!served) throw new Error(`no such move: the ${what}`);

@@ -196,6 +196,8 @@ export class StageServer implements LineHost, BrokerHost {
   refusal: JoinRefusal | undefined;
   /** Whether changes go out as they happen. */
   pushing = true;
+  /** What is too long ago to be told: an update's proof is refused, a delta is a gap. */
+  readonly forgotten = new Set<"heads" | "changes">();
 
   private constructor(clock: StageClock, jobs: Jobs, keyPair: KeyPair, vault: TestingVault) {
     this.clock = clock;
@@ -279,12 +281,13 @@ export class StageServer implements LineHost, BrokerHost {
   }
 
   headHash(epoch: number): Buffer | undefined {
-    return this.heads[epoch]?.hash;
+    return this.forgotten.has("heads") ? undefined : this.heads[epoch]?.hash;
   }
 
   delta(from: number): Buffer | undefined {
     const signed = this.head();
-    if (from > signed.head.epoch) return undefined;
+    const tooOld = this.forgotten.has("changes") && from < signed.head.epoch;
+    if (from > signed.head.epoch || tooOld) return undefined;
     const logPath = from + 1 < signed.head.epoch ? this.log.path(from, signed.head.epoch) : Buffer.alloc(0);
     return encodeDelta({ from, signed, logPath, ops: this.ops.slice(from + 1).flat() });
   }
