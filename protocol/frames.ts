@@ -6,7 +6,7 @@
  *     | length | body          |      length: uint32, big-endian, bytes of body
  *     +--------+---------------+
  */
-import { u32 } from "./bytes.ts";
+import { concat, u32 } from "./bytes.ts";
 import { ProtocolError } from "./errors.ts";
 
 export const HEADER_BYTES = 4;
@@ -16,7 +16,7 @@ export const MAX_UNPROVEN_BODY_BYTES = 16 * 1024;
 
 /** @throws {ProtocolError} `frame-too-long` */
 export function encodeFrame(body: Uint8Array): Buffer {
-  return Buffer.concat([encodeFrameHeader(body), body]);
+  return concat(encodeFrameHeader(body), body);
 }
 
 /** What stands in front of the body, for those who send it without copying it. @throws {ProtocolError} `frame-too-long` */

@@ -233,6 +233,7 @@ export class Connection implements Closable {
   }
 
   #trace(kind: string, size: number, direction: "sent" | "received"): void {
+    if (!this.#around.trace.wanted) return;
     const peer = shortParty(this.#line?.uid ?? this.#clientKey?.uid);
     const [from, to] = direction === "sent" ? ["server", peer] : [peer, "server"];
     this.#around.trace.write({ time: Date.now(), place: "server", kind, size, from, to });

@@ -34,6 +34,8 @@ export interface Log {
 
 /** Never meant for the log, whoever passes them. */
 const SILENT = ["name", "key", "spki", "secret", "digits", "body", "text", "enrolmentCode", "address"];
+const GATHERED_BYTES = 4_096;
+const GATHERED_MS = 100;
 /** A uid or another hash in full. */
 const HEX = /\b[0-9a-f]{64}\b/g;
 
@@ -52,7 +54,7 @@ export function openLog({
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }), log: redacted },
     },
-    destination ?? pino.destination({ sync: true }),
+    destination ?? standardOutput(),
   );
   const write =
     (at: Level) =>
@@ -61,12 +63,19 @@ export function openLog({
   return { debug: write("debug"), info: write("info"), warn: write("warn"), error: write("error") };
 }
 
+/** Lines gather for a moment, so that a call does not wait for a disk; what is left goes out when the process ends. */
+function standardOutput(): DestinationStream {
+  const output = pino.destination({ sync: false, minLength: GATHERED_BYTES, periodicFlush: GATHERED_MS });
+  process.once("exit", () => output.flushSync());
+  return output;
+}
+
 function redacted(fields: object): Record<string, unknown> {
-  return Object.fromEntries(
-    Object.entries(fields)
-      .filter(([, value]) => value !== undefined)
-      .map(([key, value]) => [key, SILENT.includes(key) ? "[redacted]" : shown(value)]),
-  );
+  const safe: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(fields)) {
+    if (value !== undefined) safe[key] = SILENT.includes(key) ? "[redacted]" : shown(value);
+  }
+  return safe;
 }
 
 function shown(value: unknown): unknown {

@@ -15,14 +15,15 @@ import { RisingCounter } from "@feldfon/protocol/counters";
 import { parseAddress } from "@feldfon/protocol/media/address";
 import { type Binding, bindHolds, encodeBound, parseRelayDatagram } from "@feldfon/protocol/media/relay";
 import { encodeBindingSuccess, type StunMessage } from "@feldfon/protocol/media/stun";
-import type { Slot, Vault } from "@feldfon/protocol/vault";
+import type { RelayKey } from "@feldfon/protocol/phone/relay-key";
+import type { Vault } from "@feldfon/protocol/vault";
 
 /** One handset's place in a call. */
 export interface RelayEnd {
   /** From `newRelayId()`. */
   relayId: Uint8Array;
-  /** bk; the relay takes it over and wipes it when the pair is closed. */
-  key: Slot<"mac">;
+  /** The relay takes it over and wipes it when the pair is closed. */
+  key: RelayKey;
 }
 
 /** Why a datagram was let go. */
@@ -126,7 +127,8 @@ export class VoiceRelay {
       if (this.#ends.get(idA) !== a) return;
       this.#ends.delete(idA);
       this.#ends.delete(idB);
-      this.#vault.wipe(a.key, b.key);
+      a.key.wipe();
+      b.key.wipe();
     };
   }
 
@@ -136,7 +138,7 @@ export class VoiceRelay {
 
   /** Ends all calls' voice and wipes their keys. */
   async close(): Promise<void> {
-    for (const { key } of this.#ends.values()) this.#vault.wipe(key);
+    for (const { key } of this.#ends.values()) key.wipe();
     this.#ends.clear();
     const closed = once(this.#socket, "close");
     this.#socket.close();
@@ -159,12 +161,13 @@ export class VoiceRelay {
 
   #bind(bind: Binding, source: RemoteInfo): void {
     const end = this.#ends.get(idOf(bind.relayId));
-    if (!end) return this.#refuse("unknown-id");
-    if (!bindHolds(this.#vault, end.key, bind)) return this.#refuse("forged");
+    const key = end?.key.slot();
+    if (!end || !key) return this.#refuse("unknown-id");
+    if (!bindHolds(this.#vault, key, bind)) return this.#refuse("forged");
     if (!end.counter.accept(bind.counter)) return this.#refuse("repeated");
     end.bound = { host: source.address, port: source.port };
     this.#counts.bound++;
-    this.#send(encodeBound(this.#vault, end.key, end.relayId, bind.counter), source.address, source.port);
+    this.#send(encodeBound(this.#vault, key, end.relayId, bind.counter), source.address, source.port);
   }
 
   #passOn(datagram: Buffer, relayId: Buffer, source: RemoteInfo): void {

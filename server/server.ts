@@ -5,6 +5,7 @@
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { createServer, type Server, type Socket } from "node:net";
+import { setFlagsFromString } from "node:v8";
 import { PublicKey } from "@feldfon/protocol/identity";
 import type { KeyPair, Vault } from "@feldfon/protocol/vault";
 import { Admission } from "./admission.ts";
@@ -25,6 +26,11 @@ import { openTrace, type Trace } from "./trace.ts";
 const TICK_MS = 250;
 /** A handset's time to say that it heard of the shutdown. */
 const SEND_AWAY_MS = 1_000;
+/**
+ * How far the heap may grow above what lives before all of it is collected. A server's heap is small (16 MB for a
+ * hundred handsets) and V8's own measure collected it every 90 calls, which cost a sixth of each.
+ */
+const HEAP_GROWING_PERCENT = 400;
 /** Ports tried when any pair of equal TCP and UDP ports will do. */
 const PORT_TRIES = 20;
 
@@ -78,6 +84,7 @@ export class FeldfonServer {
 
   /** @throws what store, vault and system say when the ground is not there */
   static async open(settings: Settings, parts: ServerParts): Promise<FeldfonServer> {
+    setFlagsFromString(`--heap-growing-percent=${HEAP_GROWING_PERCENT}`);
     const metrics = new Metrics();
     const fault: StoreFault = { sentence: undefined };
     const registry = await openRegistry({

@@ -3,6 +3,8 @@ import { createWriteStream } from "node:fs";
 import { type TraceRecord, traceLine } from "@feldfon/protocol/trace";
 
 export interface Trace {
+  /** Whether anybody reads it: a record that nobody wants need not be made. */
+  readonly wanted: boolean;
   write(record: TraceRecord): void;
   close(): Promise<void>;
 }
@@ -17,7 +19,7 @@ const MOST_WAITING_BYTES = 4 * 1024 * 1024;
  * @param onFault told once when the file cannot be written; tracing is over then
  */
 export function openTrace(path: string | undefined, onFault: (error: Error) => void = () => {}): Trace {
-  if (path === undefined) return { write: () => {}, close: async () => {} };
+  if (path === undefined) return { wanted: false, write: () => {}, close: async () => {} };
   const file = createWriteStream(path, { flags: "a", mode: 0o600 });
   let over = false;
   file.once("error", (error) => {
@@ -25,6 +27,7 @@ export function openTrace(path: string | undefined, onFault: (error: Error) => v
     onFault(error);
   });
   return {
+    wanted: true,
     write(record) {
       if (!over && file.writableLength < MOST_WAITING_BYTES) file.write(traceLine(record));
     },

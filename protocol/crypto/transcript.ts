@@ -6,7 +6,7 @@
  *     l | 00 | t       what is signed, MACed, given to OAEP as label and to HKDF as info
  */
 import { createHash, hash } from "node:crypto";
-import { concat, u32 } from "../bytes.ts";
+import { concat, lp, u32 } from "../bytes.ts";
 import type { PublicKey } from "../identity.ts";
 import type { KeyPair, Slot, SlotUse, Vault } from "../vault.ts";
 
@@ -25,13 +25,14 @@ export function sha3(...parts: Uint8Array[]): Buffer {
 
 /** l | 00 | t */
 export function labelled(word: string, t: Uint8Array): Buffer {
-  return Buffer.concat([Buffer.from(`feldfon/1 ${word}\0`, "ascii"), t]);
+  return concat(Buffer.from(`feldfon/1 ${word}\0`, "ascii"), t);
 }
 
 /** T(l, a, b ..): binds a purpose to its inputs, each with its length. @returns 32 bytes */
 export function transcript(word: string, ...parts: Uint8Array[]): Buffer {
-  const label = Buffer.from(`feldfon/1 ${word}`, "ascii");
-  return hash("sha3-256", concat(...[label, ...parts].flatMap((part) => [u32(part.length), part])), "buffer");
+  const pieces: Uint8Array[] = [lp(Buffer.from(`feldfon/1 ${word}`, "ascii"))];
+  for (const part of parts) pieces.push(u32(part.length), part);
+  return hash("sha3-256", concat(...pieces), "buffer");
 }
 
 /** KDF(l, t, n; k..): HKDF-SHA-256, salt t, info l | 00 | t; slot to slot. */

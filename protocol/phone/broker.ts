@@ -14,7 +14,7 @@ import type { PublicKey, Uid } from "../identity.ts";
 import { newRelayId } from "../media/relay.ts";
 import type { SipMessage, SipRequest, SipResponse } from "../sip.ts";
 import { Supervisor } from "../supervisor.ts";
-import type { Slot, Vault } from "../vault.ts";
+import type { Vault } from "../vault.ts";
 import type { CallLine } from "./call.ts";
 import {
   decodeInvite,
@@ -27,6 +27,7 @@ import {
 } from "./call-bytes.ts";
 import { ABSORB_MS } from "./handset-calls.ts";
 import { type CallKind, type CallPlace, callOrder } from "./orders.ts";
+import type { RelayKey } from "./relay-key.ts";
 
 export const RING_MS = 60_000;
 /** From the callee's 200 to the caller's ACK; the callee itself waits 5 s. */
@@ -36,16 +37,17 @@ const FAREWELL_MS = 5_000;
 
 const MAY_REFUSE = new Set([404, 408, 480, 481, 482, 486, 487, 503, 603]);
 
-export interface BrokerLine extends Pick<CallLine, "request" | "follow" | "answer" | "relayKey" | "forget"> {
+export interface BrokerLine extends Pick<CallLine, "request" | "follow" | "answer" | "forget"> {
   readonly uid: Uid;
   readonly client: PublicKey;
   /** The handset is the one it was before its line was lost; else it has begun anew and is in no call. */
   readonly resumed: boolean;
+  relayKey(relayId: Uint8Array): RelayKey;
 }
 
 export interface RelayEnd {
   relayId: Buffer;
-  key: Slot<"mac">;
+  key: RelayKey;
 }
 
 export interface BrokerHost {
@@ -62,6 +64,8 @@ export interface BrokerHost {
 }
 
 type Sign = "a" | "b";
+
+const NOTHING_IN_PARTS = encodeParts();
 
 interface Side {
   uid: Uid;
@@ -123,7 +127,7 @@ export class CallBroker {
       return this.#late(line, request);
     }
     try {
-      this.#pass(call, sign, line, request, encodeParts(endToEnd));
+      this.#pass(call, sign, line, request);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       // A fault in a call ends the call; both lines stay.
@@ -229,7 +233,7 @@ export class CallBroker {
   }
 
   #answered(call: BrokeredCall, answer: SipResponse): void {
-    const endToEnd = endToEndOf(answer);
+    endToEndOf(answer);
     if (!this.#calls.has(call.id)) return;
     const { a, supervisor } = call;
     try {
@@ -241,7 +245,7 @@ export class CallBroker {
       if (answer.status === 200) {
         supervisor.admit("b:answer");
         if (supervisor.place === "answered") call.deadline = { atMs: this.#host.now() + ANSWERED_MS, status: 408 };
-        return a.line?.answer(a.invite, 200, { body: encodeParts(endToEnd) });
+        return a.line?.answer(a.invite, 200, { body: passedOn(answer) });
       }
       supervisor.admit("refused");
       const status = MAY_REFUSE.has(answer.status) ? answer.status : 603;
@@ -253,8 +257,9 @@ export class CallBroker {
     }
   }
 
-  #pass(call: BrokeredCall, sign: Sign, line: BrokerLine, request: SipRequest, body: Buffer): void {
+  #pass(call: BrokeredCall, sign: Sign, line: BrokerLine, request: SipRequest): void {
     const to = sign === "a" ? call.b : call.a;
+    const body = passedOn(request);
     switch (request.method) {
       case "ACK":
         if (sign === "b") throw new ProtocolError("out-of-order", "call: an ACK of the callee");
@@ -265,7 +270,7 @@ export class CallBroker {
         if (sign === "b") throw new ProtocolError("out-of-order", "call: a CANCEL of the callee");
         return this.#cancelled(call, line, request);
       case "BYE":
-        return this.#bye(call, sign, line, request, body);
+        return this.#bye(call, sign, line, request);
       case "INFO":
         call.supervisor.admit(`${sign}:way`);
         if (!to.line) return line.answer(request, 200);
@@ -292,7 +297,7 @@ export class CallBroker {
     call.b.line?.follow(call.b.invite, "CANCEL", Buffer.alloc(0), () => {});
   }
 
-  #bye(call: BrokeredCall, sign: Sign, line: BrokerLine, request: SipRequest, body: Buffer): void {
+  #bye(call: BrokeredCall, sign: Sign, line: BrokerLine, request: SipRequest): void {
     const other: Sign = sign === "a" ? "b" : "a";
     const to = call[other];
     call.supervisor.admit(`${sign}:bye`);
@@ -301,9 +306,9 @@ export class CallBroker {
       line.answer(request, 200, { body: encodeParts(encodeFarewell(call.bytes)) });
       return this.#end(call, 200);
     }
-    to.line.request("BYE", { uri: to.uid, callId: call.id, body }, (answer) => {
+    to.line.request("BYE", { uri: to.uid, callId: call.id, body: passedOn(request) }, (answer) => {
       const gone = endToEndOf(answer);
-      this.#answer(line, request, 200, encodeParts(gone.length > 0 ? gone : encodeFarewell(call.bytes)));
+      this.#answer(line, request, 200, gone.length > 0 ? answer.body : encodeParts(encodeFarewell(call.bytes)));
       if (!this.#calls.has(call.id)) return;
       call.supervisor.admit(`${other}:gone`);
       if (call.supervisor.place === "ended") this.#end(call, 200);
@@ -391,6 +396,11 @@ function endToEndOf(message: SipMessage): Buffer {
   const { endToEnd, hop } = decodeParts(message.body);
   if (hop.length > 0) throw new ProtocolError("bad-sip", "a handset sent a hop, which is the server's");
   return endToEnd;
+}
+
+/** Without a hop there is nothing to add, so what was found well-formed goes on as it came. */
+function passedOn({ body }: SipMessage): Buffer {
+  return body.length > 0 ? body : NOTHING_IN_PARTS;
 }
 
 /** I, when it is of this sender and this call; its signature is for the callee to judge. */

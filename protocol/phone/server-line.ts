@@ -14,7 +14,7 @@ import { ProtocolError } from "../errors.ts";
 import type { PublicKey, Uid } from "../identity.ts";
 import type { SipRequest, SipResponse } from "../sip.ts";
 import { Supervisor } from "../supervisor.ts";
-import type { Slot, Vault } from "../vault.ts";
+import type { Vault } from "../vault.ts";
 import { Line, type LineOptions, STEP_MS } from "./line.ts";
 import {
   type ConnectKind,
@@ -26,6 +26,7 @@ import {
   syncOrder,
   updateOrder,
 } from "./orders.ts";
+import { type RelayKey, RelayKeys } from "./relay-key.ts";
 
 /** Seed 003: recv_frame(sock, timeout=30). */
 export const SERVER_ANSWER_MS = 30_000;
@@ -84,6 +85,7 @@ export class ServerLine extends Line {
   readonly client: PublicKey;
   readonly #vault: Vault;
   readonly #host: LineHost;
+  readonly #relayKeys: RelayKeys;
   readonly resumed: boolean;
   readonly #connect: Supervisor<ConnectPlace, ConnectKind>;
   readonly #sync = new Supervisor("sync", syncOrder, "resumed");
@@ -103,6 +105,7 @@ export class ServerLine extends Line {
     this.client = options.client;
     this.#vault = options.vault;
     this.#host = options.host;
+    this.#relayKeys = new RelayKeys(options.vault, (relayId) => this.channel.relayKey(relayId));
     this.resumed = options.resumed;
     // A resumed line has joined: it syncs, and does not join again.
     this.#connect = new Supervisor("connect", connectOrder, options.resumed ? "ready" : "proven");
@@ -138,15 +141,18 @@ export class ServerLine extends Line {
     });
   }
 
-  relayKey(relayId: Uint8Array): Slot<"mac"> {
-    return this.channel.relayKey(relayId);
+  relayKey(relayId: Uint8Array): RelayKey {
+    return this.#relayKeys.keyOf(relayId);
   }
 
   /** The line was lost: all but the ticket is wiped. */
   keepResume(): ResumeTicket | undefined {
     this.end();
     if (this.channel.closed) return undefined;
-    if (this.ready) return this.channel.keepResume();
+    if (this.ready) {
+      this.#relayKeys.deriveAll();
+      return this.channel.keepResume();
+    }
     this.channel.wipe();
     return undefined;
   }
@@ -154,6 +160,7 @@ export class ServerLine extends Line {
   /** A fault, a leave, a replacement: nothing remains. */
   wipe(): void {
     this.end();
+    this.#relayKeys.giveUp();
     this.channel.wipe();
   }
 

@@ -12,6 +12,7 @@ import {
   parseRelayDatagram,
 } from "@feldfon/protocol/media/relay";
 import { encodeBindingRequest, encodeBindingSuccess, newTransaction, parseStun } from "@feldfon/protocol/media/stun";
+import { RelayKeys } from "@feldfon/protocol/phone/relay-key";
 import { type RelayRefusal, VoiceRelay } from "@feldfon/server/relay";
 import { testingVault } from "@feldfon/vault/testing";
 import sinon from "sinon";
@@ -82,10 +83,11 @@ describe("Voice relay", () => {
   /** One end of a call: its id and two slots of one key, the relay's and its own. */
   function end(n: number) {
     const relayId = newRelayId();
-    const key = () => vault.import("mac", Buffer.alloc(32, n));
-    const own = key();
+    const slot = () => vault.import("mac", Buffer.alloc(32, n));
+    const own = slot();
+    const key = new RelayKeys(vault, slot).keyOf(relayId);
     let counter = 0;
-    return { relayId, own, forRelay: { relayId, key: key() }, bind: () => encodeBind(vault, own, relayId, counter++) };
+    return { relayId, own, forRelay: { relayId, key }, bind: () => encodeBind(vault, own, relayId, counter++) };
   }
 
   /** A pair whose ends have both bound. */
@@ -250,9 +252,11 @@ describe("Voice relay", () => {
 
   it("forgets a call that is closed, with its keys", async () => {
     const { a, atA, close } = await call();
+    const slot = a.forRelay.key.slot()!;
     close();
     close();
-    assert.throws(() => vault.mac(a.forRelay.key, Buffer.alloc(1)), { name: "VaultError" });
+    assert.throws(() => vault.mac(slot, Buffer.alloc(1)), { name: "VaultError" });
+    assert.equal(a.forRelay.key.slot(), undefined);
     assert.equal(relay.statistics.pairs, 0);
     atA.send(encodeData(a.relayId, packet(1)));
     atA.send(a.bind());
@@ -263,11 +267,11 @@ describe("Voice relay", () => {
     const [a, b] = [end(1), end(2)];
     const closeFirst = relay.open({ a: a.forRelay, b: b.forRelay });
     closeFirst();
-    const again = { relayId: a.relayId, key: vault.import("mac", Buffer.alloc(32, 1)) };
+    const again = { relayId: a.relayId, key: end(1).forRelay.key };
     relay.open({ a: again, b: end(3).forRelay });
     closeFirst();
     assert.equal(relay.statistics.pairs, 1);
-    vault.mac(again.key, Buffer.alloc(1));
+    vault.mac(again.key.slot()!, Buffer.alloc(1));
   });
 
   it("refuses a relay id that is in use", () => {
@@ -283,11 +287,10 @@ describe("Voice relay", () => {
     const other = new VoiceRelay({ vault, host: "127.0.0.1", port: 0, onError: assert.fail });
     await other.listen();
     const [a, b] = [end(1), end(2)];
+    const slots = [a, b].map(({ forRelay }) => forRelay.key.slot()!);
     other.open({ a: a.forRelay, b: b.forRelay });
     await other.close();
-    for (const { forRelay } of [a, b]) {
-      assert.throws(() => vault.mac(forRelay.key, Buffer.alloc(1)), { name: "VaultError" });
-    }
+    for (const slot of slots) assert.throws(() => vault.mac(slot, Buffer.alloc(1)), { name: "VaultError" });
   });
 
   it("says when its port is taken", async () => {

@@ -15,6 +15,7 @@ import { RelayWay } from "@feldfon/firmware/line/voice-path";
 import { type Address, hostOf, parseAddress } from "@feldfon/protocol/media/address";
 import { mediaProfile } from "@feldfon/protocol/media/profile";
 import { newRelayId } from "@feldfon/protocol/media/relay";
+import { RelayKeys } from "@feldfon/protocol/phone/relay-key";
 import { VoiceRelay } from "@feldfon/server/relay";
 import { testingVault } from "@feldfon/vault/testing";
 import { VoiceEngine } from "@feldfon/voice/engine";
@@ -492,7 +493,7 @@ describe("Voice between two handsets on the wire, directly and over the relay", 
     const byte = { A: 1, B: 2 };
     const end = (side: "A" | "B") => ({
       relayId: ids[side],
-      key: serverVault.import("mac", Buffer.alloc(32, byte[side])),
+      key: new RelayKeys(serverVault, () => serverVault.import("mac", Buffer.alloc(32, byte[side]))).keyOf(ids[side]),
     });
     relay.open({ a: end("A"), b: end("B") });
 

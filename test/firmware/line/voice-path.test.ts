@@ -16,6 +16,7 @@ import {
   parseRelayDatagram,
 } from "@feldfon/protocol/media/relay";
 import { encodeBindingSuccess, newTransaction, parseStun } from "@feldfon/protocol/media/stun";
+import { RelayKeys } from "@feldfon/protocol/phone/relay-key";
 import { VoiceRelay } from "@feldfon/server/relay";
 import { testingVault } from "@feldfon/vault/testing";
 import { VoiceEngine } from "@feldfon/voice/engine";
@@ -368,7 +369,10 @@ describe("Voice from microphone to speaker, through both engines, both ways and 
     const ids = { A: newRelayId(), B: newRelayId() };
     const relayKeys = { A: Buffer.alloc(32, 1), B: Buffer.alloc(32, 2) };
     const masters = { A: Buffer.alloc(44, 3), B: Buffer.alloc(44, 4) };
-    const end = (side: "A" | "B") => ({ relayId: ids[side], key: serverVault.import("mac", relayKeys[side]) });
+    const end = (side: "A" | "B") => ({
+      relayId: ids[side],
+      key: new RelayKeys(serverVault, () => serverVault.import("mac", relayKeys[side])).keyOf(ids[side]),
+    });
     relay.open({ a: end("A"), b: end("B") });
 
     const handset = async (side: "A" | "B") => {

@@ -372,7 +372,8 @@ export class StageServer implements LineHost, BrokerHost {
     this.relays.push(relay);
     return () => {
       relay.open = false;
-      this.vault.wipe(a.key, b.key);
+      a.key.wipe();
+      b.key.wipe();
     };
   }
 
