@@ -31,7 +31,8 @@ import type { Figure } from "./main.ts";
 const PAIRS = 15;
 /** Of the pool; 0 is the server's. */
 const KEYS = Array.from({ length: 2 * PAIRS }, (_, index) => index + 1);
-const OFFERED_PER_S = 300;
+/** A busy server: several messages wait when it looks. */
+const OFFERED_PER_S = 600;
 const WARM_UP_CALLS = 3_000;
 const ROUND_CALLS = 600;
 const ROUNDS = 7;
