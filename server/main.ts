@@ -1,6 +1,7 @@
 /** `feldfon-server`: reads its settings, opens vault and store, runs until it is told to stop. */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { VaultError } from "@feldfon/protocol/errors";
 import { PublicKey } from "@feldfon/protocol/identity";
 import type { KeyPair, Vault } from "@feldfon/protocol/vault";
 import { openVault } from "@feldfon/vault";
@@ -11,6 +12,8 @@ import { openStore } from "./store.ts";
 
 const EXIT_SETTINGS = 2;
 const EXIT_GROUND = 1;
+
+const WHAT_TO_DO = "restore a backup, or move it away and all handsets have to be pinned anew";
 
 try {
   await main();
@@ -35,6 +38,11 @@ async function main(): Promise<void> {
   }
   const log = openLog();
   const store = await openStore(join(settings.data, "directory.sqlite"));
+  if (!(await store.newest())) {
+    log.warn("new directory", {
+      what: "none was here: this one begins at epoch 0, handsets that know another one refuse it",
+    });
+  }
   const stop = async (signal: string, code: number): Promise<never> => {
     log.info("stopping", { what: signal });
     await server.close();
@@ -61,12 +69,16 @@ async function main(): Promise<void> {
   process.stderr.write(`feldfon-server: port ${server.port}, fingerprint ${serverKey.uid}\n`);
 }
 
-/** Row 003-50: made once, kept for good. */
+/** Row 003-50: made once, kept for good. A key that is there and does not read is never replaced. */
 async function loadOrMakeKey(vault: Vault, path: string): Promise<KeyPair> {
   try {
     return await vault.loadKeyPair(path);
-  } catch (error) {
-    if (!(error instanceof Error && "code" in error && error.code === "no-key")) throw error;
+  } catch (cause) {
+    if (!(cause instanceof VaultError)) throw cause;
+    if (cause.code !== "no-key") {
+      const advice = cause.code === "bad-key" ? `: ${WHAT_TO_DO}` : "";
+      throw new Error(`${path}: ${cause.message}${advice}`, { cause });
+    }
   }
   const keyPair = await vault.makeKeyPair();
   await vault.saveKeyPair(keyPair, path);

@@ -162,7 +162,7 @@ export class FeldfonServer {
       metrics: this.#metrics,
       state: () => this.#state(),
       missing: () => this.#missing(),
-    });
+    }).catch(portFault("--health-port"));
     this.#ticking = setInterval(() => this.#tick(), TICK_MS);
     listener.on("connection", (socket) => this.#accept(socket));
     listener.on("error", (error) => this.#parts.onFault(error));
@@ -174,7 +174,7 @@ export class FeldfonServer {
     for (let tries = 1; ; tries++) {
       const listener = createServer({ noDelay: true, keepAlive: true });
       listener.listen(port, host);
-      await once(listener, "listening");
+      await once(listener, "listening").catch(portFault("--port"));
       const relay = new VoiceRelay({
         vault: this.#parts.vault,
         host,
@@ -186,7 +186,7 @@ export class FeldfonServer {
         return { listener, relay };
       } catch (error) {
         listener.close();
-        if (port !== 0 || tries === PORT_TRIES) throw error;
+        if (port !== 0 || tries === PORT_TRIES) portFault("--udp-port")(error);
       }
     }
   }
@@ -240,6 +240,20 @@ export class FeldfonServer {
     for (const connection of this.#connections) connection.tick();
     this.#service?.tick();
   }
+}
+
+/** Says which flag gives another port. What is no matter of a port stays as it is. */
+function portFault(flag: string): (cause: unknown) => never {
+  return (cause) => {
+    const { code, port, address } = cause as { code?: string; port?: number; address?: string };
+    const sentences: Record<string, string> = {
+      EADDRINUSE: `port ${port} is taken by another program: choose another by ${flag}`,
+      EACCES: `port ${port} is not allowed to this user: choose one above 1023 by ${flag}`,
+      EADDRNOTAVAIL: `${address} is no address of this machine: choose another by --host`,
+    };
+    const sentence = sentences[code ?? ""];
+    throw sentence === undefined ? cause : new Error(sentence, { cause });
+  };
 }
 
 function relayReadings({ pairs, forwarded, forwardedBytes, stunAnswered, refused }: RelayStatistics) {

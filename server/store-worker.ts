@@ -50,8 +50,12 @@ class Database {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     this.#db = new DatabaseSync(path);
     // Exclusive: two servers on one directory would sign two heads of one epoch.
-    this.#db.exec("PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL");
-    this.#openSchema();
+    this.#db.exec("PRAGMA locking_mode=EXCLUSIVE");
+    // Before anything is written: WAL is a mark in the file, and another program's file is not ours to mark.
+    const empty = this.#isEmpty();
+    this.#db.exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL");
+    if (empty) this.#makeSchema();
+    else this.#check();
     if (maxPages !== undefined) this.#db.exec(`PRAGMA max_page_count=${Math.trunc(maxPages)}`);
     this.#statements = {
       join: this.#db.prepare(`
@@ -121,16 +125,12 @@ class Database {
     this.#db.close();
   }
 
-  #openSchema(): void {
+  /** @throws {StoreError} `broken`, `version` when it is not empty and not ours */
+  #isEmpty(): boolean {
     const id = this.#pragma("application_id");
     const version = this.#pragma("user_version");
     const tables = this.#db.prepare("SELECT count(*) AS tables FROM sqlite_schema").get()?.tables;
-    if (id === 0 && version === 0 && tables === 0) {
-      this.#db.exec(
-        `BEGIN IMMEDIATE; ${SCHEMA} PRAGMA application_id=${APPLICATION_ID}; PRAGMA user_version=${VERSION}; COMMIT`,
-      );
-      return;
-    }
+    if (id === 0 && version === 0 && tables === 0) return true;
     if (id !== APPLICATION_ID) throw this.#broken("it is the file of another program");
     if (version !== VERSION) {
       throw new StoreError(
@@ -138,6 +138,16 @@ class Database {
         `${this.#path} has format ${version}, this server reads format ${VERSION}: run the server that made it`,
       );
     }
+    return false;
+  }
+
+  #makeSchema(): void {
+    this.#db.exec(
+      `BEGIN IMMEDIATE; ${SCHEMA} PRAGMA application_id=${APPLICATION_ID}; PRAGMA user_version=${VERSION}; COMMIT`,
+    );
+  }
+
+  #check(): void {
     const verdict = this.#db.prepare("PRAGMA quick_check(1)").get()?.quick_check;
     if (verdict !== "ok") throw this.#broken("SQLite finds it damaged");
   }

@@ -69,6 +69,8 @@ export class LoadHandset {
   #socket: Socket | undefined;
   #follower: Follower | undefined;
   #handsetCalls: HandsetCalls | undefined;
+  /** Closed while stalled. */
+  #gate: PromiseWithResolvers<void> | undefined;
 
   static async make(options: HandsetOptions): Promise<LoadHandset> {
     return new LoadHandset(options, await options.vault.loadKeyPair(await poolKey(options.n)));
@@ -104,6 +106,11 @@ export class LoadHandset {
   /** Of the newest directory held. */
   get head(): SignedHead | undefined {
     return this.#follower?.head;
+  }
+
+  /** Step 8 is reached on it, or will be. */
+  get line(): HandsetLine | undefined {
+    return this.#uplink.line;
   }
 
   get follower(): Follower | undefined {
@@ -143,10 +150,11 @@ export class LoadHandset {
     this.#socket?.destroy();
   }
 
-  /** Nothing is read from the wire any more, as by a machine that hangs. */
+  /** Nothing is taken from the wire any more, as by a machine that hangs; what comes waits in the system, then there. */
   stall(on: boolean): void {
-    if (on) this.#socket?.pause();
-    else this.#socket?.resume();
+    if (on) this.#gate ??= Promise.withResolvers<void>();
+    else this.#gate?.resolve();
+    if (!on) this.#gate = undefined;
   }
 
   /** @throws {ProtocolError} `busy`, `not-connected`, `unknown-contact` */
@@ -186,7 +194,14 @@ export class LoadHandset {
     };
     this.#handsetCalls ??= new HandsetCalls({ ...around, own: this.uid, serverKey });
     if (!line.resumed) this.#handsetCalls.endAll();
-    return new HandsetLine({ ...line, ...around, own, calls: this.#handsetCalls, enrolmentCode: "" });
+    const handsetLine = new HandsetLine({ ...line, ...around, own, calls: this.#handsetCalls, enrolmentCode: "" });
+    const receive = handsetLine.receive.bind(handsetLine);
+    // A pause of the socket does not hold up whoever reads it by `for await`.
+    handsetLine.receive = async (body) => {
+      await this.#gate?.promise;
+      return receive(body);
+    };
+    return handsetLine;
   }
 
   #down(code: string, retryInMs: number | undefined): void {
