@@ -18,6 +18,9 @@ export interface ProgramOptions {
   /** Told each line as it comes; nothing is kept then for `lines` and `next`. */
   onLine?: (line: Line) => void;
   onExit?: (signal: NodeJS.Signals | null) => void;
+  /** Flags for Node, before the script. */
+  nodeFlags?: readonly string[];
+  env?: NodeJS.ProcessEnv;
 }
 
 const STOP_MS = 8_000;
@@ -39,8 +42,9 @@ export class Program {
     this.what = what;
     this.#onLine = options.onLine;
     const path = fileURLToPath(new URL(`../${script}`, import.meta.url));
-    this.#child = spawn(process.execPath, ["--disable-sigusr1", path, ...flags], {
+    this.#child = spawn(process.execPath, ["--disable-sigusr1", ...(options.nodeFlags ?? []), path, ...flags], {
       stdio: ["pipe", "pipe", "pipe"],
+      env: options.env ?? process.env,
       detached: options.ownSession === true,
     });
     createInterface({ input: this.#child.stdout! }).on("line", (text) => this.#take(text));

@@ -18,6 +18,8 @@ export interface Ended {
 /** Folder and processes of one test. Whatever still runs when it is over is killed. */
 export class OperatorsDesk {
   readonly folder: string;
+  /** For servers started from now on. */
+  node: { flags: readonly string[]; env: NodeJS.ProcessEnv } = { flags: [], env: process.env };
   readonly #running = new Set<RealServer>();
 
   private constructor(folder: string) {
@@ -38,7 +40,7 @@ export class OperatorsDesk {
 
   /** Just the command, with these arguments. */
   run(...argv: string[]): RealServer {
-    const server = new RealServer(argv);
+    const server = new RealServer(argv, this.node);
     this.#running.add(server);
     return server;
   }
@@ -83,8 +85,9 @@ export class RealServer {
   uid!: Uid;
   readonly #child: ChildProcess;
 
-  constructor(argv: readonly string[]) {
-    this.#child = spawn(process.execPath, ["--disable-sigusr1", MAIN, ...argv], { stdio: ["ignore", "pipe", "pipe"] });
+  constructor(argv: readonly string[], { flags, env }: OperatorsDesk["node"]) {
+    const command = ["--disable-sigusr1", ...flags, MAIN, ...argv];
+    this.#child = spawn(process.execPath, command, { stdio: ["ignore", "pipe", "pipe"], env });
     this.end = once(this.#child, "close").then(([code, signal]) => ({ code, signal }) as Ended);
     this.#child.stdout!.setEncoding("utf8").on("data", (text: string) => {
       this.stdout += text;

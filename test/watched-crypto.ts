@@ -1,0 +1,80 @@
+/**
+ * Loaded by `node --import` before a program under test: writes down which RSA private operations it does, and in which
+ * way, and every secret that passes node:crypto, one JSON object a line. Worker threads of the program load it too.
+ *
+ *     FELDFON_WATCH=FILE node --import test/watched-crypto.ts server/main.ts
+ */
+import { appendFileSync } from "node:fs";
+import { createRequire, syncBuiltinESMExports } from "node:module";
+
+/** What one line says. */
+export type Watched = { rsa: string; onLoop: boolean } | { secret: string };
+
+// biome-ignore lint/suspicious/noExplicitAny: whatever node:crypto's functions take and give
+type Anything = (...args: any[]) => any;
+
+const file = process.env.FELDFON_WATCH!;
+const crypto = createRequire(import.meta.url)("node:crypto") as Record<string, Anything> & {
+  subtle: { decrypt: Anything; sign: Anything };
+};
+
+function note(watched: Watched): void {
+  appendFileSync(file, `${JSON.stringify(watched)}\n`);
+}
+
+function secret(bytes: ArrayBuffer | Uint8Array): void {
+  note({ secret: Buffer.from(bytes as Uint8Array).toString("hex") });
+}
+
+/** @param around is given the function as it was, and its arguments */
+function watch(name: string, around: (original: Anything, args: unknown[]) => unknown): void {
+  const original = crypto[name]!;
+  crypto[name] = (...args) => around(original, args);
+}
+
+// A callback is what takes an operation off the loop; these never had one, or not this time.
+for (const name of ["sign", "generateKeyPair"]) {
+  watch(name, (original, args) => {
+    if (name === "sign" || args[0] === "rsa") note({ rsa: name, onLoop: typeof args.at(-1) !== "function" });
+    return original(...args);
+  });
+}
+for (const name of ["privateDecrypt", "privateEncrypt", "createSign"]) {
+  watch(name, (original, args) => {
+    note({ rsa: name, onLoop: true });
+    return original(...args);
+  });
+}
+watch("generateKeyPairSync", (original, args) => {
+  if (args[0] === "rsa") note({ rsa: "generateKeyPairSync", onLoop: true });
+  return original(...args);
+});
+const { subtle } = crypto;
+for (const name of ["decrypt", "sign"] as const) {
+  const original = subtle[name].bind(subtle);
+  subtle[name] = async (...args) => {
+    note({ rsa: `subtle.${name}`, onLoop: false });
+    const result = await original(...args);
+    secret(result as ArrayBuffer);
+    return result;
+  };
+}
+
+for (const name of ["diffieHellman", "decapsulate", "hkdfSync"]) {
+  watch(name, (original, args) => {
+    const result = original(...args) as ArrayBuffer;
+    secret(result);
+    return result;
+  });
+}
+watch("createSecretKey", (original, args) => {
+  secret(args[0] as Uint8Array);
+  return original(...args);
+});
+// 48 bytes are what a secret has; nonces have 32.
+watch("randomBytes", (original, args) => {
+  const result = original(...args) as Buffer;
+  if (args[0] === 48) secret(result);
+  return result;
+});
+syncBuiltinESMExports();
