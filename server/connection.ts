@@ -56,6 +56,8 @@ export class Connection implements Closable {
   #bucket: TokenBucket | undefined;
   #stepUntilMs: number;
   #over = false;
+  /** A shutdown waits for this handset no longer. */
+  #onOver: (() => void) | undefined;
 
   constructor(around: ConnectionSurroundings, socket: Socket, place: Place) {
     this.#around = around;
@@ -112,13 +114,12 @@ export class Connection implements Closable {
     if (this.#over) return;
     const line = this.#line;
     if (line) {
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, ms);
-        line.sendAway(() => {
-          clearTimeout(timer);
-          resolve();
-        });
-      });
+      const heard = Promise.withResolvers<void>();
+      this.#onOver = heard.resolve;
+      const timer = setTimeout(heard.resolve, ms);
+      line.sendAway(heard.resolve);
+      await heard.promise;
+      clearTimeout(timer);
     }
     await this.#outbox.end();
     this.#close("left", "shutdown");
@@ -265,6 +266,7 @@ export class Connection implements Closable {
   #close(how: "lost" | "fault" | "left", code: string): void {
     if (this.#over) return;
     this.#over = true;
+    this.#onOver?.();
     this.#outbox.discard();
     this.#socket.destroy();
     this.#channel?.wipe();

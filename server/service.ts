@@ -231,9 +231,13 @@ export class PhoneService implements LineHost, BrokerHost {
     }
     if (how === "left") return;
     // A newer line of the same handset may be on its way: then the place is that line's.
-    if (!this.#hasLine(uid)) this.#registry.absent(uid);
+    const away = !this.#hasLine(uid);
+    if (away) this.#registry.absent(uid);
+    // Its ticket is spent and it never synced: the handset can only join anew, and knows of no call then.
+    if (away && line.resumed && !line.ready && !this.#isResuming(uid)) return this.#broker.lineGone(uid);
     if (!current) return;
-    if (ticket) this.#broker.lineLost(uid);
+    // Without a ticket of its own it may be a newer line that has it: then the call waits for that one's sync.
+    if (ticket || (how === "lost" && this.#isResuming(uid))) this.#broker.lineLost(uid);
     else this.#broker.lineGone(uid);
   }
 
@@ -271,6 +275,14 @@ export class PhoneService implements LineHost, BrokerHost {
   #hasLine(uid: Uid): boolean {
     if (this.#lines.has(uid)) return true;
     for (const line of this.#joining) if (line.uid === uid && !line.ended) return true;
+    return false;
+  }
+
+  /** R1 held on a line of it, and sync is awaited. */
+  #isResuming(uid: Uid): boolean {
+    for (const line of this.#connections.keys()) {
+      if (line.uid === uid && line.resumed && !line.ready && !line.ended) return true;
+    }
     return false;
   }
 

@@ -4,7 +4,7 @@ import type { LineEvent } from "@feldfon/firmware/handset/link";
 import { Telephone } from "@feldfon/firmware/line/telephone";
 import { PublicKey } from "@feldfon/protocol/identity";
 import { openLog } from "@feldfon/server/log";
-import { FeldfonServer } from "@feldfon/server/server";
+import { FeldfonServer, type ServerParts } from "@feldfon/server/server";
 import { readSettings } from "@feldfon/server/settings";
 import { MemoryDisk, MemoryStore } from "@feldfon/server/store-fake";
 import { NodeVault } from "@feldfon/vault";
@@ -15,6 +15,8 @@ import { testKeyPair } from "../../keys.ts";
 export class Household {
   readonly disk = new MemoryDisk();
   readonly #arguments: string[];
+  /** Instead of what a household usually has; before it is opened. */
+  parts: Partial<ServerParts> = {};
   server!: FeldfonServer;
   readonly phones: Phone[] = [];
 
@@ -34,6 +36,7 @@ export class Household {
       onFault: (error) => {
         throw error;
       },
+      ...this.parts,
     });
   }
 
