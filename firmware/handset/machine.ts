@@ -517,7 +517,9 @@ function heard(state: State, event: LineEvent): Step {
 
     case "updated": {
       const { oldRoot, newRoot, same, changes } = event;
-      return [updated(state, { kind: "updated", oldRoot, newRoot, same, changes })];
+      // Row 003-31: the phonebook is shown anew, from its top.
+      const fromTop: State = { ...state, selected: undefined };
+      return [updated(fromTop, { kind: "updated", oldRoot, newRoot, same, changes })];
     }
 
     case "update-failed":

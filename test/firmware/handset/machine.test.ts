@@ -326,6 +326,41 @@ describe("machine: phonebook and dialling", () => {
     assert.deepEqual(state.selected, { uid: chen.uid, name: "Chen" });
   });
 
+  describe("after an update", () => {
+    const NAMES = ["Anna", "Ben", "Chen", "Dora", "Emil", "Fatima", "Gül", "Hans"];
+    const updated: Event = { event: "updated", oldRoot: ROOT, newRoot: ROOT, same: true, changes: NO_CHANGES };
+    const long = after(off, press("connect"), { ...connected, directory: directory(NAMES) } as Event, press("call"));
+    const below = after(long, ...keys("88888"));
+    const shown = (state: State) =>
+      (screenOf(state, "en").facts.contacts as { name: string }[]).map(({ name }) => name);
+
+    for (const [what, events] of [
+      ["that was watched", [press("update"), updated, press("call")]],
+      ["that was left before its end", [press("update"), press("hang-up"), updated, press("call")]],
+      [
+        "during which somebody called",
+        [press("update"), incomingEvent, updated, endedEvent("missed"), press("hang-up")],
+      ],
+    ] as const) {
+      it(`${what} the list is at its top again, and the first one is selected`, () => {
+        assert.ok(!shown(below).includes("Ben"), "scrolled away from the top");
+        let state = after(below, ...events);
+        for (let press_ = 0; nameOf(state) !== "phonebook"; press_++) {
+          assert.ok(press_ < 5, nameOf(state));
+          state = after(state, press("hang-up"));
+        }
+        assert.deepEqual(shown(state).slice(0, 2), ["Anna", "Ben"]);
+        assert.deepEqual(state.selected, { uid: ben.uid, name: "Ben" });
+      });
+    }
+
+    it("that failed the list stays where it was, as after every change that came by itself", () => {
+      const failed = after(below, press("update"), { event: "update-failed", code: "timeout" }, press("call"));
+      assert.deepEqual([nameOf(failed), failed.selected], ["phonebook", below.selected]);
+      assert.deepEqual(after(below, changed([...NAMES, "Ida"], { joined: ["Ida"] })).selected, below.selected);
+    });
+  });
+
   it("takes six digits and no more", () => {
     const state = after(verified, ...keys("1234567"));
     assert.equal(state.place.name === "dial" && state.place.digits, "123456");
