@@ -222,6 +222,123 @@ describe("telephone: a flipped bit in a call", function () {
   });
 });
 
+/**
+ * Connect, update and sync below the seal. Steps 2 and 6 and the delta are turned byte by byte in directory/follower.test.ts.
+ */
+describe("telephone: a flipped bit in what leads into the loop and around it", function () {
+  if (ALL_BYTES) this.timeout(600_000);
+  const CONNECT = ["a opens", "a starts", "settle"];
+  const UPDATE = ["a updates", "settle"];
+  const HASH: Part[] = [["hash", 32]];
+  const WRAPPED: Part[] = [["wrapped secret", 512, "random"]];
+  const PROOF: Part[] = [
+    ["epoch", 8],
+    ["hash", 32],
+    ["signature", 512, "random"],
+  ];
+
+  let scene: Scene;
+  let a: StageHandset;
+  before(async () => {
+    scene = await Scene.connected("a", "b");
+    ({ a } = scene);
+  });
+
+  async function anew(...moves: string[]): Promise<void> {
+    a.wire.edit = ({ message }) => message;
+    a.cut();
+    a.forget();
+    a.events.length = 0;
+    await scene.play(...moves);
+  }
+
+  /** Alters one message of that word on its way, once the line is there. @param moves lead to the line, then on it */
+  async function turn(
+    from: End,
+    kind: "request" | "response",
+    word: string,
+    at: number,
+    moves: string[],
+  ): Promise<void> {
+    const [opens, ...then] = moves;
+    await anew(opens!);
+    if (opens !== "a opens") await scene.play("a starts", "settle");
+    a.wire.edit = (said) =>
+      said.from === from && said.message.type === kind && said.message.feldfon === word
+        ? { ...said.message, body: flipped(said.message.body, at) }
+        : said.message;
+    await scene.play(...then);
+  }
+
+  const TURNED: [
+    from: End,
+    "request" | "response",
+    word: string,
+    Part[],
+    part: string,
+    moves: string[],
+    code: string,
+  ][] = [
+    ["handset", "response", "head", HASH, "hash", CONNECT, "wrong-head"],
+    ["server", "request", "secret", WRAPPED, "wrapped secret", CONNECT, "unwrap"],
+    ["handset", "response", "secret", HASH, "hash", CONNECT, "unauthentic"],
+    ["handset", "response", "phonebook", HASH, "hash", CONNECT, "wrong-head"],
+    ["server", "response", "update", HASH, "hash", ["a is back", ...UPDATE], "unauthentic"],
+    ["handset", "request", "proof", PROOF, "hash", ["a is back", ...UPDATE], "unauthentic"],
+    ["handset", "request", "proof", PROOF, "signature", ["a is back", ...UPDATE], "unauthentic"],
+    ["handset", "response", "delta", HASH, "hash", ["a is back", ...UPDATE], "wrong-head"],
+  ];
+  for (const [from, kind, word, parts, part, moves, code] of TURNED) {
+    it(`closes the line when it is in the ${part} of the ${from}'s ${kind} ${word}`, async () => {
+      for (const at of offsetsOf(parts, part)) {
+        await turn(from, kind, word, at, moves);
+        const { error } = a.wire.fault!;
+        assert.equal((error as { code?: string }).code, code, `byte ${at}: ${error}`);
+        assert.equal(a.here, false, `byte ${at}`);
+        // The handset's last word of an update is its own news already.
+        assert.equal(a.last("updated") !== undefined, word === "delta", `byte ${at}`);
+        a.forget();
+        assert.equal(slots(a)[0], 0, `byte ${at}`);
+      }
+    });
+  }
+
+  it("gets an update refused, and the line stays, when it is in the epoch of its proof", async () => {
+    for (const at of offsetsOf(PROOF, "epoch").slice(2)) {
+      await turn("handset", "request", "proof", at, ["a is back", ...UPDATE]);
+      assert.equal(a.last("update-failed")?.code, "head-unknown", `byte ${at}`);
+      assert.equal(a.here, true);
+    }
+  });
+
+  it("is shown as another root, and no more than that, when it is in the root that the server computed", async () => {
+    for (const at of offsetsOf(HASH, "hash")) {
+      await turn("server", "response", "proof", at, ["a is back", ...UPDATE]);
+      const { newRoot, serverRoot } = a.last("updated")!;
+      assert.notEqual(newRoot, serverRoot, `byte ${at}`);
+      assert.equal(a.here, true);
+    }
+  });
+
+  it("makes the handset believe nothing else when it is in where a sync says that it stands", async () => {
+    for (let at = 2; at < 8 + 32; at++) {
+      await anew("a is back");
+      a.wire.edit = ({ from, message }) =>
+        from === "handset" && message.type === "request" && message.feldfon === "sync"
+          ? { ...message, body: flipped(message.body, at) }
+          : message;
+      await scene.play("a starts", "settle");
+      assert.deepEqual(a.follower.head?.hash, scene.server.head().hash, `byte ${at}`);
+      if (a.wire.fault) assert.equal((a.wire.fault.error as { code?: string }).code, "wrong-head", `byte ${at}`);
+    }
+  });
+
+  it("and all is well without it", async () => {
+    await anew(...CONNECT);
+    await scene.assertCallable();
+  });
+});
+
 describe("telephone: a flipped bit in a sealed frame", () => {
   for (const from of ["handset", "server"] as const satisfies End[]) {
     it(`closes the line wherever it is, when the ${from} sealed it`, async () => {

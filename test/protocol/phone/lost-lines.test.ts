@@ -212,6 +212,57 @@ describe("telephone: a line lost in a call", () => {
   });
 });
 
+describe("telephone: a line lost in the loop", () => {
+  const CONVERSATIONS = {
+    "a delta": ["the directory changes", ">a", "a>"],
+    "an update": ["a updates", "a>", ">a", "a>", ">a", ">a", "a>"],
+    "an update and a delta before its own": [
+      ...["a updates", "a>", ">a", "the directory changes", "a>", ">a", ">a", "a>", ">a", "a>"],
+    ],
+    "a snapshot": [
+      ...["the server forgets changes", "the directory changes", ">a", "a>", "a>", ">a", ">a", "a>", ">a", "a>"],
+    ],
+    "a sync": ["a is cut", "a resumes", "a starts", "a>", ">a", ">a", "a>"],
+    "a leave": ["a leaves", "a>", ">a"],
+    "a leave of the server's making": ["the server sends away a", ">a", "a>"],
+    "both leaves": ["the server sends away a", "a leaves", "a>", ">a", "a>"],
+  };
+  let scene: Scene;
+  before(async () => {
+    scene = await Scene.connected("a", "b");
+  });
+
+  for (const [name, moves] of Object.entries(CONVERSATIONS)) {
+    for (const noticed of ["is cut", "is cut and the server has not noticed", "is cut and has not noticed"]) {
+      it(`costs nothing but time: ${name}, and after every move a ${noticed}`, async () => {
+        for (let done = 1; done <= moves.length; done++) {
+          const where = `${name}, after ${done} moves`;
+          const { a, b, server } = scene;
+          await scene.play(...moves.slice(0, done), `a ${noticed}`, "settle");
+          if (!a.line!.channel.closed) await scene.play("a is cut", "settle"); // and now it has noticed
+          assert.equal(a.wire.fault, undefined, where);
+          if (a.resumable) await scene.play("a resumes", "a starts", "settle");
+          if (!a.here) {
+            a.forget();
+            await scene.play("a opens", "a starts", "settle");
+          }
+          assert.equal(a.here, true, where);
+          assert.equal(server.lines.size, 2, where);
+          server.forgotten.clear();
+          a.events.length = 0;
+          await scene.play("a updates", "settle");
+          const { oldRoot, newRoot, serverRoot } = a.last("updated")!;
+          assert.deepEqual([oldRoot, newRoot], [serverRoot, serverRoot], where);
+          for (const { follower } of [a, b]) assert.deepEqual(follower.head?.hash, server.head().hash, where);
+          assert.equal(server.directory.idOf(a.uid), a.follower.ownId, where);
+          scene.assertQuiet(where);
+        }
+        await scene.assertCallable();
+      });
+    }
+  }
+});
+
 describe("telephone: frames of another line, direction or time", () => {
   let a: StageHandset;
   let scene: Scene;
