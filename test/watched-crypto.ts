@@ -3,12 +3,16 @@
  * way, and every secret that passes node:crypto, one JSON object a line. Worker threads of the program load it too.
  *
  *     FELDFON_WATCH=FILE node --import test/watched-crypto.ts server/main.ts
+ *
+ * With FELDFON_MADE_KEY=FILE that key is what comes of making one, which else takes seconds.
  */
-import { appendFileSync } from "node:fs";
+import { appendFileSync, readFileSync } from "node:fs";
 import { createRequire, syncBuiltinESMExports } from "node:module";
+import { promisify } from "node:util";
+import { isMainThread } from "node:worker_threads";
 
-/** What one line says. */
-export type Watched = { rsa: string; onLoop: boolean } | { secret: string };
+/** What one line says. `main`: in the process's first thread. */
+export type Watched = ({ rsa: string; onLoop: boolean } | { secret: string }) & { main: boolean };
 
 // biome-ignore lint/suspicious/noExplicitAny: whatever node:crypto's functions take and give
 type Anything = (...args: any[]) => any;
@@ -18,8 +22,8 @@ const crypto = createRequire(import.meta.url)("node:crypto") as Record<string, A
   subtle: { decrypt: Anything; sign: Anything };
 };
 
-function note(watched: Watched): void {
-  appendFileSync(file, `${JSON.stringify(watched)}\n`);
+function note(watched: { rsa: string; onLoop: boolean } | { secret: string }): void {
+  appendFileSync(file, `${JSON.stringify({ ...watched, main: isMainThread })}\n`);
 }
 
 function secret(bytes: ArrayBuffer | Uint8Array): void {
@@ -33,12 +37,10 @@ function watch(name: string, around: (original: Anything, args: unknown[]) => un
 }
 
 // A callback is what takes an operation off the loop; these never had one, or not this time.
-for (const name of ["sign", "generateKeyPair"]) {
-  watch(name, (original, args) => {
-    if (name === "sign" || args[0] === "rsa") note({ rsa: name, onLoop: typeof args.at(-1) !== "function" });
-    return original(...args);
-  });
-}
+watch("sign", (original, args) => {
+  note({ rsa: "sign", onLoop: typeof args.at(-1) !== "function" });
+  return original(...args);
+});
 for (const name of ["privateDecrypt", "privateEncrypt", "createSign"]) {
   watch(name, (original, args) => {
     note({ rsa: name, onLoop: true });
@@ -49,6 +51,15 @@ watch("generateKeyPairSync", (original, args) => {
   if (args[0] === "rsa") note({ rsa: "generateKeyPairSync", onLoop: true });
   return original(...args);
 });
+const madeKey = process.env.FELDFON_MADE_KEY;
+if (madeKey !== undefined) {
+  Object.assign(crypto.generateKeyPair!, {
+    [promisify.custom]: async () => {
+      note({ rsa: "generateKeyPair", onLoop: false });
+      return { privateKey: crypto.createPrivateKey!(readFileSync(madeKey)) };
+    },
+  });
+}
 const { subtle } = crypto;
 for (const name of ["decrypt", "sign"] as const) {
   const original = subtle[name].bind(subtle);

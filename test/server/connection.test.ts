@@ -1,6 +1,5 @@
 /** The accept loop over real sockets: good handsets beside bad clients (rows 003-57, -70, -71, -72; design 3 and 9). */
 import assert from "node:assert/strict";
-import { createCipheriv } from "node:crypto";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { lp } from "@feldfon/protocol/bytes";
@@ -155,17 +154,6 @@ describe("accept loop", () => {
     assert.equal((await a.heard("disconnected")).code, "server-left");
     await closing;
     a.telephone.command({ do: "leave" });
-  });
-
-  it("goes on without the client that does not read", async () => {
-    const channel = createCipheriv("aes-256-ctr", Buffer.alloc(32), Buffer.alloc(16));
-    const deaf = await dial(house.server.port);
-    deaf.pause();
-    deaf.write(encodeFrame(channel.update(Buffer.alloc(2_000))));
-    const b = await house.phone(2, "Ben");
-    await b.connect();
-    await a.heard("directory", ({ changes }) => changes.joined.includes("Ben"));
-    deaf.destroy();
   });
 });
 

@@ -323,6 +323,20 @@ describe("lines of a running server", function () {
     });
   });
 
+  it("that ask for more than a handset may are closed, and the others have what they need (row 003-46)", async () => {
+    house = new Household();
+    await house.open();
+    const [anna, berta, greedy] = [await joined(1), await joined(2), await joined(3)];
+    const over = once(greedy.told, "down");
+    for (let n = 0; n < 50; n++) void greedy.line!.path(1, 0, 60_000);
+    await call(anna, berta);
+    assert.equal(await metric(lines), 3, "50 at once are no crime");
+    for (let n = 0; n < 20; n++) void greedy.line!.path(1, 0, 60_000);
+    await over;
+    assert.equal(await metric('refused_total{code="too-many-requests"}'), 1);
+    await hangUp(anna, berta);
+  });
+
   describe("whose handset has joined and stopped reading", () => {
     it("are dropped once their box is full, and nobody else waits; what is read again comes back by itself", async () => {
       await open();

@@ -1,13 +1,15 @@
 /** The server as a process: how it starts, how it ends, and what it says when it cannot (rows 003-50, -52, -67, -71). */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { chmod, readFile, truncate, writeFile } from "node:fs/promises";
+import { chmod, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
+import path from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { PublicKey } from "@feldfon/protocol/identity";
 import type { PhoneEvent } from "@feldfon/protocol/phone/events";
 import { NodeVault } from "@feldfon/vault";
 import { LoadHandset, type ServerPlace } from "../../bench/load/handset.ts";
-import { keyPath } from "../keys.ts";
+import { keyPath, testKeyPair } from "../keys.ts";
 import { OperatorsDesk } from "./real-server.ts";
 
 const POOL_KEY_0 = await readFile(await keyPath(0));
@@ -152,6 +154,34 @@ describe("feldfon-server as a process", function () {
       }
       assert.deepEqual(epochsWithTwoHeads(), []);
       assert.equal(heads.size > 3, true, `${heads.size} epochs seen`);
+    });
+  });
+
+  describe("started for the first time", () => {
+    it("makes its key beside the loop, keeps it whole and for itself, and never makes another", async () => {
+      await rm(desk.at("server-key.pem"));
+      desk.node = {
+        flags: ["--import", path.join(import.meta.dirname, "../watched-crypto.ts")],
+        env: { ...process.env, FELDFON_WATCH: `${desk.folder}.watch`, FELDFON_MADE_KEY: await keyPath(7) },
+      };
+      const made = async () => {
+        const lines = (await readFile(`${desk.folder}.watch`, "utf8")).trimEnd().split("\n");
+        return lines.filter((line) => JSON.parse(line).rsa === "generateKeyPair").length;
+      };
+      try {
+        const first = await desk.serve("--data", desk.at("new"));
+        const expected = new PublicKey((await testKeyPair(vault, 7)).spki).uid;
+        assert.equal(first.uid, expected);
+        assert.equal((await stat(desk.at("new"))).mode & 0o777, 0o700);
+        assert.equal((await stat(desk.at("new/server-key.pem"))).mode & 0o777, 0o600);
+        first.kill("SIGTERM");
+        await first.end;
+        assert.equal(await made(), 1);
+        assert.equal((await desk.serve("--data", desk.at("new"))).uid, expected);
+        assert.equal(await made(), 1);
+      } finally {
+        await rm(`${desk.folder}.watch`);
+      }
     });
   });
 

@@ -164,6 +164,26 @@ describe("what three processes leave behind after a call", function () {
     }
   }
 
+  it("each connection has a secret of its own and the call another, which their owners and nobody else opened", () => {
+    const of = (name: string, bytes: number) =>
+      new Set(
+        seen.get(name)!.flatMap((line) => ("secret" in line && line.secret.length === 2 * bytes ? line.secret : [])),
+      );
+    const made = of("server", 48);
+    assert.equal(made.size, 3, "two connects and a call");
+    const prefix = Buffer.from("+++secret+++").toString("hex");
+    const [a, b] = NAMES.map((name) => [...of(name, 60)].map((opened) => opened.slice(prefix.length)));
+    for (const opened of [a!, b!]) assert.equal(opened.length, 2);
+    assert.deepEqual(new Set([...a!, ...b!]), made);
+  });
+
+  it("a handset's secrets and its RSA stay in the line's thread; the hand's thread sees none", () => {
+    for (const name of NAMES) {
+      const inHand = seen.get(name)!.filter(({ main }) => main);
+      assert.deepEqual(inHand, []);
+    }
+  });
+
   it("the watch has seen the secrets of a connect and of a call, at each of the three", () => {
     for (const [name, lines] of seen) {
       const lengths = new Set(lines.flatMap((line) => ("secret" in line ? line.secret.length / 2 : [])));

@@ -78,6 +78,17 @@ describe("telephone on the wire", () => {
     );
   });
 
+  it("has one line however often Connect is pressed, while it connects and once it is there", async () => {
+    const c = await house.phone(3, "Chen");
+    for (let presses = 0; presses < 3; presses++) c.telephone.command({ do: "connect" });
+    await c.heard("connected");
+    c.telephone.command({ do: "connect" });
+    c.telephone.command({ do: "update" });
+    await c.heard("updated");
+    assert.equal(c.sent.filter((kind) => kind === "REGISTER m1").length, 1);
+    assert.equal(c.last("disconnected"), undefined);
+  });
+
   it("takes an update with proof and both roots", async () => {
     a.telephone.command({ do: "update" });
     const updated = await a.heard("updated");

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { concat, lp, u64 } from "@feldfon/protocol/bytes";
 import { ServerBusy } from "@feldfon/protocol/channel/client";
+import { VaultError } from "@feldfon/protocol/errors";
 import { parseUid } from "@feldfon/protocol/identity";
 import { JoinRefused } from "@feldfon/protocol/phone/handset-line";
 import type { SipMessage, SipRequest, SipResponse } from "@feldfon/protocol/sip";
@@ -187,6 +188,31 @@ describe("telephone: join on the wire", () => {
       assert.equal(a.wire.fault?.at, "server");
       assert.equal(codeOf(a.wire.fault.error), "malformed");
       assert.equal(asked, false);
+    });
+  }
+});
+
+describe("telephone: a message that cannot be sealed", () => {
+  for (const [what, moves] of [
+    ["the phonebook", CONNECT.slice(0, 7)],
+    ["a challenge", ["a updates"]],
+  ] as const) {
+    it(`is not sent in clear, nor at all: ${what} (row 003-68)`, async () => {
+      const { server } = scene;
+      if (moves[0] === "a opens") {
+        a.cut();
+        a.forget();
+      }
+      await scene.play(...moves);
+      const sent = a.wire.history.length;
+      server.vault.seal = () => {
+        throw new VaultError("empty-slot", "the ground gives way");
+      };
+      await scene.play("a>");
+      assert.equal(codeOf(a.wire.fault?.error), "empty-slot");
+      assert.equal(a.wire.fault?.at, "server");
+      assert.equal(a.wire.history.length, sent);
+      assert.equal(a.wire.toward.handset.length, 0);
     });
   }
 });
