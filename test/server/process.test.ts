@@ -12,8 +12,6 @@ import { LoadHandset, type ServerPlace } from "../../bench/load/handset.ts";
 import { keyPath, testKeyPair } from "../keys.ts";
 import { OperatorsDesk } from "./real-server.ts";
 
-const POOL_KEY_0 = await readFile(await keyPath(0));
-
 describe("feldfon-server as a process", function () {
   this.timeout(30_000);
   let desk: OperatorsDesk;
@@ -113,7 +111,7 @@ describe("feldfon-server as a process", function () {
       const back = once(anna.told, "connected");
       const again = await desk.serve("--port", String(server.port));
       assert.equal(again.uid, server.uid);
-      assert.deepEqual(await readFile(desk.at("server-key.pem")), POOL_KEY_0);
+      assert.deepEqual(await readFile(desk.at("server-key.pem")), await readFile(await keyPath(0)));
       await back;
       assert.equal(anna.head!.hash.toString("hex"), hash, "its place was kept: no new epoch");
       const berta = await handset(2, again.place);
