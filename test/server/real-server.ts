@@ -119,10 +119,13 @@ export class RealServer {
       .map((line) => JSON.parse(line) as Record<string, unknown>);
   }
 
-  /** Ports of the pages for the operator, from its first line in the log. */
-  get healthPort(): number {
-    const { what } = this.log.find(({ msg }) => msg === "listening")!;
-    return Number(/127\.0\.0\.1:(\d+)/.exec(String(what))![1]);
+  /** Port of the pages for the operator, from the log, which may be a moment behind. */
+  async healthPort(): Promise<number> {
+    for (;;) {
+      const port = /health on 127\.0\.0\.1:(\d+)/.exec(this.stdout)?.[1];
+      if (port !== undefined) return Number(port);
+      await once(this.#child.stdout!, "data");
+    }
   }
 
   kill(signal: NodeJS.Signals): void {
