@@ -71,7 +71,7 @@ class Cable {
 }
 
 describe("lines of a running server", function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let house: Household;
   let vault: NodeVault;
   let handsets: LoadHandset[];

@@ -13,7 +13,7 @@ import { keyPath, testKeyPair } from "../keys.ts";
 import { OperatorsDesk } from "./real-server.ts";
 
 describe("feldfon-server as a process", function () {
-  this.timeout(30_000);
+  this.timeout(60_000);
   let desk: OperatorsDesk;
   let vault: NodeVault;
   let handsets: LoadHandset[];
