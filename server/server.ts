@@ -146,7 +146,8 @@ export class FeldfonServer {
     const { listener, relay } = await this.#openPorts(settings);
     this.#listener = listener;
     this.#relay = relay;
-    const service = new PhoneService({ vault, registry: this.#registry, relay, metrics: this.#metrics, log });
+    const { callLog } = settings;
+    const service = new PhoneService({ vault, registry: this.#registry, relay, metrics: this.#metrics, log, callLog });
     this.#service = service;
     this.#metrics.watch(() => ({
       halfOpenLines: this.#admission.halfOpen,

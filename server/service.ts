@@ -41,6 +41,8 @@ export interface ServiceOptions {
   relay: { open(pair: { a: RelayEnd; b: RelayEnd }): () => void };
   metrics: Metrics;
   log: Log;
+  /** Whether the end of a call is logged. */
+  callLog: boolean;
   clock?: Clock;
 }
 
@@ -56,6 +58,7 @@ export class PhoneService implements LineHost, BrokerHost {
   readonly #relay: ServiceOptions["relay"];
   readonly #metrics: Metrics;
   readonly #log: Log;
+  readonly #callLog: boolean;
   readonly #clock: Clock;
   readonly #broker: CallBroker;
   readonly #lines = new Map<Uid, { line: ServerLine; connection: Closable }>();
@@ -70,11 +73,12 @@ export class PhoneService implements LineHost, BrokerHost {
   #window: Timer | undefined;
   readonly #unlisten: () => void;
 
-  constructor({ vault, registry, relay, metrics, log, clock = systemClock }: ServiceOptions) {
+  constructor({ vault, registry, relay, metrics, log, callLog, clock = systemClock }: ServiceOptions) {
     this.#registry = registry;
     this.#relay = relay;
     this.#metrics = metrics;
     this.#log = log;
+    this.#callLog = callLog;
     this.#clock = clock;
     this.#broker = new CallBroker(vault, this);
     this.#unlisten = registry.onChange(() => this.#changed());
@@ -206,7 +210,7 @@ export class PhoneService implements LineHost, BrokerHost {
 
   callOver(callId: string, status: number): void {
     this.#metrics.calls.inc({ outcome: String(status) });
-    this.#log.info("call", { what: "over: keys wiped", code: String(status), call: callId });
+    if (this.#callLog) this.#log.info("call", { what: "over: keys wiped", code: String(status), call: callId });
   }
 
   /** What R1 asks for. Undefined: 481. */

@@ -38,6 +38,12 @@ const FLAGS = {
   },
   "max-lines": { value: "COUNT", usual: "10000", schema: whole(1, 16_384), help: "handsets at one time" },
   trace: { value: "FILE", usual: "", schema: v.string(), help: "one redacted message a line" },
+  "call-log": {
+    value: "on|off",
+    usual: "off",
+    schema: v.picklist(["on", "off"], "is neither on nor off"),
+    help: "log when a call is over and how, by its Call-ID, without its handsets",
+  },
 } as const;
 
 type Flag = keyof typeof FLAGS;
@@ -56,6 +62,7 @@ export interface Settings {
   graceMs: number;
   maxLines: number;
   trace: string | undefined;
+  callLog: boolean;
 }
 
 /**
@@ -85,6 +92,7 @@ export function readSettings(argv: readonly string[], env: NodeJS.ProcessEnv): S
     graceMs: chosen("grace-ms"),
     maxLines: chosen("max-lines"),
     trace: chosen("trace") || undefined,
+    callLog: chosen("call-log") === "on",
   };
 }
 

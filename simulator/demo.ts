@@ -68,7 +68,7 @@ export async function runDemo({ folder, traces, say }: DemoOptions): Promise<Dem
   if (traces) mkdirSync(traces, { recursive: true });
   const server = new Program("server", "server/main.ts", [
     ...["--data", join(folder, "server"), "--host", "127.0.0.1", "--port", "0", "--udp-port", "0"],
-    ...["--health-port", "0", ...traceOf("server")],
+    ...["--health-port", "0", "--call-log", "on", ...traceOf("server")],
   ]);
   const programs = [server];
   try {

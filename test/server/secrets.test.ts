@@ -234,6 +234,13 @@ describe("what three processes leave behind after a call", function () {
     assert.equal(server.stderr.trimEnd().split("\n").length, 1, server.stderr);
   });
 
+  it("the server keeps no call log that nobody has asked for", async () => {
+    const stdout = (await said()).get("stdout")!;
+    assert.ok(callIds.length > 0);
+    assertNowhere(new Map([["stdout", stdout]]), callIds.map(asBytes), "a call");
+    assert.ok(!stdout.includes('"msg":"call"'), "a call has a line");
+  });
+
   it("the server's database has who is here and the heads, and nothing of the call", () => {
     for (const files of [duringCall.server, atEnd.server]) {
       assertNowhere(

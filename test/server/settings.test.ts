@@ -20,6 +20,7 @@ describe("Server settings", () => {
       graceMs: 30_000,
       maxLines: 10_000,
       trace: undefined,
+      callLog: false,
     });
   });
 
@@ -82,6 +83,7 @@ describe("Server settings", () => {
       "grace-ms",
       "max-lines",
       "trace",
+      "call-log",
       "print-key",
       "help",
     ]) {
