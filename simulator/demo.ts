@@ -6,9 +6,10 @@
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { connectSteps } from "@feldfon/protocol/phone/orders";
 import { readSpeech } from "@feldfon/voice/file-sound";
 import { compareVoice } from "@feldfon/voice/snr";
-import { CONNECT_STEPS, PROVED } from "./page/steps.ts";
+import { PROVED } from "./page/steps.ts";
 import { type Line, Program } from "./program.ts";
 import { findVoices } from "./voices.ts";
 
@@ -145,7 +146,7 @@ async function connect(handset: Handset, say: DemoOptions["say"], others?: () =>
   const steps: { step: string; ms: number }[] = [];
   let doneMs = 0;
   program.send("press connect");
-  for (const step of CONNECT_STEPS) {
+  for (const { step } of connectSteps) {
     const line = await program.next(
       `step ${step}`,
       isEvent("step", (event) => event.step === step),

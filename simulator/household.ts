@@ -9,10 +9,10 @@ import { EventEmitter } from "node:events";
 import { mkdirSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
+import { connectSteps } from "@feldfon/protocol/phone/orders";
 import { SHORT_UID_DIGITS } from "@feldfon/protocol/trace";
 import { Ladder } from "./ladder.ts";
 import type { HandsetShown, LadderItem, Note, Order, ServerShown } from "./page/messages.ts";
-import { CONNECT_STEPS } from "./page/steps.ts";
 import { type Line, Program } from "./program.ts";
 import { LineProxy } from "./proxy.ts";
 import { TraceTail } from "./trace-tail.ts";
@@ -249,7 +249,7 @@ export class Household {
     const at = handset.name;
     switch (line.event) {
       case "step": {
-        const step = CONNECT_STEPS.find((known) => known === line.step);
+        const step = connectSteps.find((known) => known.step === line.step)?.step;
         if (!step) break;
         // The handset counts from the first byte; told is how long each step took.
         const ms = Number(line.ms);

@@ -6,9 +6,7 @@
  *     screen <- machine <---event--- line thread <- conversation <- frames <- wire
  */
 import type { Uid } from "@feldfon/protocol/identity";
-
-/** Connect's steps as design 4 numbers them; the screen shows one line for each. */
-export type ConnectStep = "1" | "1.1" | "2" | "3" | "4" | "5" | "6" | "7" | "8";
+import type { ConnectStep, UpdateStep } from "@feldfon/protocol/phone/orders";
 
 export type Tone =
   | "none"
@@ -101,7 +99,7 @@ export type LineEvent =
   /** Line gone; the thread tries again by itself after `retryInMs`, or never when a person has to decide. */
   | { event: "disconnected"; code: string; retryInMs?: number }
   | { event: "directory"; directory: DirectoryShown; changes: ChangesShown }
-  | { event: "updating"; step: "1" | "1.1" | "2" }
+  | { event: "updating"; step: UpdateStep }
   | { event: "updated"; oldRoot: string; newRoot: string; same: boolean; changes: ChangesShown }
   | { event: "update-failed"; code: string }
   | { event: "dialling"; callId: string; peer: ContactShown }

@@ -18,18 +18,10 @@ import type { Light } from "@feldfon/hw/board/port";
 import type { Button } from "@feldfon/hw/buttons/port";
 import type { NumpadKey } from "@feldfon/hw/numpad/port";
 import type { Uid } from "@feldfon/protocol/identity";
+import type { ConnectStep, UpdateStep } from "@feldfon/protocol/phone/orders";
 import { ENDINGS } from "./endings.ts";
 import { blocksForGood, faultOf, isRed } from "./faults.ts";
-import type {
-  CallEnd,
-  ChangesShown,
-  Command,
-  ConnectStep,
-  ContactShown,
-  DirectoryShown,
-  LineEvent,
-  Tone,
-} from "./link.ts";
+import type { CallEnd, ChangesShown, Command, ContactShown, DirectoryShown, LineEvent, Tone } from "./link.ts";
 
 export interface StepDone {
   readonly step: ConnectStep;
@@ -119,7 +111,7 @@ export type Place =
     }
   | { readonly name: "hanging-up"; readonly peer: Peer; readonly callId: string | undefined }
   | { readonly name: "ended"; readonly ending: Ending; readonly elapsedMs: number }
-  | { readonly name: "updating"; readonly step: "1" | "1.1" | "2" }
+  | { readonly name: "updating"; readonly step: UpdateStep }
   | { readonly name: "notice"; readonly notice: Notice }
   | { readonly name: "quitting" }
   | { readonly name: "gone" };

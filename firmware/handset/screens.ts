@@ -7,6 +7,7 @@
  *     what the four keys do
  */
 import { BUTTONS, type Button } from "@feldfon/hw/buttons/port";
+import { connectSteps, updateSteps } from "@feldfon/protocol/phone/orders";
 import { ENDINGS } from "./endings.ts";
 import { FAULTS, faultOf } from "./faults.ts";
 import type { ChangesShown } from "./link.ts";
@@ -151,8 +152,8 @@ function contentOf(state: State, texts: Texts): Content {
     case "ended":
       return ended(place.ending, texts);
     case "updating": {
-      const order = ["1", "1.1", "2"];
-      const rows = progress(texts.updateSteps, order.indexOf(place.step));
+      const now = updateSteps.findIndex(({ step }) => step === place.step);
+      const rows = progress(updateSteps, texts.updateSteps, now);
       return {
         name: place.name,
         title: texts.updating.title,
@@ -191,7 +192,7 @@ function front(state: State, line: Line, texts: Texts): Content {
         // A resume goes through none of the eight steps: the line keeps the keys they made.
         blocks: line.resuming
           ? [sign("ringing", "info", texts.connecting.resuming)]
-          : [{ block: "progress", rows: progress(texts.steps, line.steps.length) }],
+          : [{ block: "progress", rows: progress(connectSteps, texts.steps, line.steps.length) }],
         facts: { resuming: line.resuming, steps: line.steps },
       };
     case "up":
@@ -549,10 +550,16 @@ function row(label: string, text: string): Row {
 }
 
 /** @param done how many steps are behind; the next one is on its way */
-function progress(steps: Readonly<Record<string, string>>, done: number): Progress[] {
-  return Object.entries(steps)
-    .sort(([a], [b]) => Number(a) - Number(b))
-    .map(([label, text], i) => ({ label, text, state: i < done ? "done" : i === done ? "now" : "open" }));
+function progress<Step extends string>(
+  steps: readonly { readonly step: Step }[],
+  words: Readonly<Record<Step, string>>,
+  done: number,
+): Progress[] {
+  return steps.map(({ step }, at) => ({
+    label: step,
+    text: words[step],
+    state: at < done ? "done" : at === done ? "now" : "open",
+  }));
 }
 
 /** The first 30 bits of a root as five numbers 00..63: pictograms that two displays can be compared by. */

@@ -4,8 +4,9 @@
  * Names of people are never put into a sentence: on the screen the handset's own words carry a bar that names never get.
  */
 import type { Button } from "@feldfon/hw/buttons/port";
+import type { ConnectStep, UpdateStep } from "@feldfon/protocol/phone/orders";
 import type { Fault } from "./faults.ts";
-import type { CallEnd, ConnectStep } from "./link.ts";
+import type { CallEnd } from "./link.ts";
 import type { Action, Ending } from "./machine.ts";
 import { de } from "./texts-de.ts";
 import { en } from "./texts-en.ts";
@@ -27,7 +28,7 @@ export interface Texts {
   readonly actions: Readonly<Record<Action, string>>;
   /** Connect's eight steps, seed 000 in short. */
   readonly steps: Readonly<Record<ConnectStep, string>>;
-  readonly updateSteps: Readonly<Record<"1" | "1.1" | "2", string>>;
+  readonly updateSteps: Readonly<Record<UpdateStep, string>>;
   readonly erased: Readonly<Record<Ending["erased"], string>>;
   readonly faults: Readonly<Record<Fault, Advice>>;
   readonly ends: Readonly<Record<CallEnd, Advice & { readonly title: string }>>;

@@ -4,9 +4,7 @@ import type { Uid } from "../identity.ts";
 import type { Address } from "../media/address.ts";
 import type { Slot } from "../vault.ts";
 import type { CallKeys, Party } from "./call-keys.ts";
-
-/** Connect's steps as design 4 numbers them. */
-export type ConnectStep = "1" | "1.1" | "2" | "3" | "4" | "5" | "6" | "7" | "8";
+import type { ConnectStep, UpdateStep } from "./orders.ts";
 
 /** Why a call is over; an expected outcome, never an exception. */
 export type CallEnd =
@@ -35,7 +33,7 @@ export type PhoneEvent =
   | { event: "step"; step: ConnectStep }
   | { event: "connected"; change: Change | undefined }
   | { event: "directory"; change: Change }
-  | { event: "updating"; step: "1" | "1.1" | "2" }
+  | { event: "updating"; step: UpdateStep }
   /** `serverRoot` is what the server recomputed at the proof: additional information, nothing depends on it. */
   | { event: "updated"; oldRoot: string; newRoot: string; serverRoot: string; change: Change | undefined }
   | { event: "update-failed"; code: string }

@@ -21,11 +21,13 @@ import {
   type ConnectKind,
   type ConnectPlace,
   connectOrder,
+  connectSteps,
   deltaOrder,
   leaveOrder,
   snapshotOrder,
   syncOrder,
   updateOrder,
+  updateSteps,
 } from "./orders.ts";
 
 /** Seed 003: recv_frame(sock, timeout=15). */
@@ -107,7 +109,7 @@ export class HandsetLine extends Line implements CallLine {
     if (!this.ready) throw new ProtocolError("not-connected", "an update needs a line that is connected");
     if (!this.#update.allows("c:update")) throw new ProtocolError("busy", "an update is going on");
     this.#update.admit("c:update");
-    this.#options.tell({ event: "updating", step: "1" });
+    this.#tellUpdating();
     this.ask("MESSAGE", { feldfon: "update" }, (answer) => this.#challenged(answer));
   }
 
@@ -185,7 +187,7 @@ export class HandsetLine extends Line implements CallLine {
       throw new JoinRefused(answer.feldfon ?? "refused");
     }
     this.#connect.admit("s:joined");
-    this.#step("1.1", "head");
+    this.#step("head");
   }
 
   /** Connect 2 and 3; the same again in a snapshot. */
@@ -193,11 +195,11 @@ export class HandsetLine extends Line implements CallLine {
     const { follower } = this.#options;
     const order = this.ready ? this.#snapshot : this.#connect;
     order.admit("s:head");
-    if (!this.ready) this.#step("2", "secret");
+    if (!this.ready) this.#step("secret");
     const { signed } = follower.offer(request.body);
     order.admit("c:head-kept");
     this.answer(request, 200, { body: signed.hash });
-    if (!this.ready) this.#options.tell({ event: "step", step: "3" });
+    if (!this.ready) this.#tellSteps();
   }
 
   /** Connect 4 and 5: from the answer on everything is under the server's secret. */
@@ -206,13 +208,13 @@ export class HandsetLine extends Line implements CallLine {
     this.#connect.admit("s:secret");
     if (request.body.length !== WRAP_BYTES) throw new ProtocolError("malformed", "connect, step 4: not 512 bytes");
     const serverSecret = await unwrap(vault, keyPair, "server secret", this.channel.th, request.body);
-    this.#step("4", "phonebook");
+    this.#step("phonebook");
     this.channel.join(serverSecret);
     this.channel.switchSeal();
     this.channel.switchOpen();
     this.#connect.admit("c:stored");
     this.answer(request, 200, { body: transcript("stored", this.channel.th) });
-    this.#options.tell({ event: "step", step: "5" });
+    this.#tellSteps();
   }
 
   /** Connect 6 and 7; the same again in a snapshot. */
@@ -222,6 +224,7 @@ export class HandsetLine extends Line implements CallLine {
     const order = again ? this.#snapshot : this.#connect;
     order.admit("s:phonebook");
     const change = follower.complete(request.body);
+    if (!again) this.#tellSteps();
     order.admit("c:phonebook-kept");
     this.answer(request, 200, { body: headHashOf(follower) });
     if (again) {
@@ -229,7 +232,7 @@ export class HandsetLine extends Line implements CallLine {
       return this.#updated(change);
     }
     this.#nextStep?.heard();
-    for (const step of ["6", "7", "8"] as const) tell({ event: "step", step });
+    this.#tellSteps();
     calls.lineBack(this);
     tell({ event: "connected", change });
   }
@@ -265,7 +268,7 @@ export class HandsetLine extends Line implements CallLine {
 
   /** Update 1: a fresh challenge, answered by a signature; nothing is ever decrypted and returned. */
   async #challenged(answer: SipResponse): Promise<void> {
-    const { vault, keyPair, follower, tell } = this.#options;
+    const { vault, keyPair, follower } = this.#options;
     expectStatus(answer, 200, "update");
     if (answer.body.length !== NONCE_BYTES)
       throw new ProtocolError("malformed", "update, step 1: a nonce has 32 bytes");
@@ -275,7 +278,7 @@ export class HandsetLine extends Line implements CallLine {
     const t = transcript("update", this.channel.th, answer.body, head.hash);
     const signature = await sign(vault, keyPair, "update", t);
     this.#update.admit("c:proof");
-    tell({ event: "updating", step: "1.1" });
+    this.#tellUpdating();
     const body = concat(u64(head.head.epoch), head.hash, signature);
     const oldRoot = head.head.seedRoot.toString("hex");
     this.ask("MESSAGE", { feldfon: "proof", body }, (reply) => this.#rootShown(reply, oldRoot));
@@ -283,17 +286,16 @@ export class HandsetLine extends Line implements CallLine {
 
   /** Update 1.1: the server's root, shown as additional information; it goes on whatever that says. */
   #rootShown(answer: SipResponse, oldRoot: string): void {
-    const { tell } = this.#options;
     if (answer.status !== 200) {
       expectStatus(answer, 403, "proof");
       this.#update.admit("s:refused");
-      return tell({ event: "update-failed", code: answer.feldfon ?? "refused" });
+      return this.#options.tell({ event: "update-failed", code: answer.feldfon ?? "refused" });
     }
     if (answer.body.length !== HASH_BYTES)
       throw new ProtocolError("malformed", "update, step 1.1: a root has 32 bytes");
     this.#update.admit("s:root");
     this.#updateProof = { oldRoot, serverRoot: answer.body.toString("hex") };
-    tell({ event: "updating", step: "2" });
+    this.#tellUpdating();
   }
 
   /** Update 2 and 3. */
@@ -316,10 +318,22 @@ export class HandsetLine extends Line implements CallLine {
   }
 
   /** A step is done, and the next one has its time. */
-  #step(step: "1.1" | "2" | "4", next: string): void {
+  #step(next: string): void {
     this.#nextStep?.heard();
     this.#nextStep = this.expect(`connect: ${next}`, STEP_MS);
-    this.#options.tell({ event: "step", step });
+    this.#tellSteps();
+  }
+
+  #tellUpdating(): void {
+    const step = updateSteps.find(({ from }) => from === this.#update.place)?.step;
+    if (step) this.#options.tell({ event: "updating", step });
+  }
+
+  /** Those that are done where the conversation stands now. */
+  #tellSteps(): void {
+    for (const { step, at } of connectSteps) {
+      if (at === this.#connect.place) this.#options.tell({ event: "step", step });
+    }
   }
 }
 

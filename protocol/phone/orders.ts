@@ -42,6 +42,23 @@ export const connectOrder: Order<ConnectPlace, ConnectKind> = {
   refused: {},
 };
 
+/**
+ * The steps as the seed counts them, in their order, and the place where each is done: the handset tells them by this
+ * table, display, ladder and demo show them by it. The channel has done 1; 7 and 8 need no message of their own.
+ */
+export const connectSteps = [
+  { step: "1", at: "proven" },
+  { step: "1.1", at: "joined" },
+  { step: "2", at: "shown" },
+  { step: "3", at: "verified" },
+  { step: "4", at: "handed" },
+  { step: "5", at: "sealed" },
+  { step: "6", at: "listed" },
+  { step: "7", at: "ready" },
+  { step: "8", at: "ready" },
+] as const satisfies readonly { step: string; at: ConnectPlace }[];
+export type ConnectStep = (typeof connectSteps)[number]["step"];
+
 export type DeltaPlace = "idle" | "given";
 export type DeltaKind = "s:delta" | "c:delta-kept";
 
@@ -63,6 +80,14 @@ export const updateOrder: Order<UpdatePlace, UpdateKind> = {
   shown: { "s:delta": "given" }, //                          2   all active handsets
   given: { "c:delta-kept": "idle" }, //                      3   the display is refreshed
 };
+
+/** The steps of update, in their order, and the place from which each is under way. */
+export const updateSteps = [
+  { step: "1", from: "asked" },
+  { step: "1.1", from: "proved" },
+  { step: "2", from: "shown" },
+] as const satisfies readonly { step: string; from: UpdatePlace }[];
+export type UpdateStep = (typeof updateSteps)[number]["step"];
 
 export type SnapshotPlace = "idle" | "asked" | "granted" | "shown" | "verified" | "listed";
 export type SnapshotKind = "c:snapshot" | "s:granted" | "s:head" | "c:head-kept" | "s:phonebook" | "c:phonebook-kept";

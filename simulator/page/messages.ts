@@ -1,5 +1,5 @@
 /** What the simulator and its page say to each other: public values only, field by field. */
-import type { ConnectStep } from "./steps.ts";
+import type { ConnectStep } from "@feldfon/protocol/phone/orders";
 
 /** Somebody on the ladder: "server", or a handset's name. */
 export type Party = string;

@@ -1,6 +1,5 @@
 /** What each step of connect has proved, in the words of the seed (000, connect 1 to 8). Demo and page tell the same. */
-export const CONNECT_STEPS = ["1", "1.1", "2", "3", "4", "5", "6", "7", "8"] as const;
-export type ConnectStep = (typeof CONNECT_STEPS)[number];
+import type { ConnectStep } from "@feldfon/protocol/phone/orders";
 
 export const PROVED: Readonly<Record<"en" | "de" | "zh", Readonly<Record<ConnectStep, string>>>> = {
   en: {
