@@ -61,6 +61,9 @@ async function main(): Promise<void> {
     },
   });
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => void stop(signal, 0));
+  // A server that another program has started (simulator, tests) ends with it, however that one went.
+  process.once("disconnect", () => void stop("whoever started it is gone", 0));
+  if (process.connected === false) void stop("whoever started it is gone", 0);
   log.info("listening", {
     port: server.port,
     epoch: server.epoch,

@@ -9,6 +9,7 @@ import { EventEmitter } from "node:events";
 import { mkdirSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
+import type { Language } from "@feldfon/hw/board/page/texts";
 import { connectSteps } from "@feldfon/protocol/phone/orders";
 import { SHORT_UID_DIGITS } from "@feldfon/protocol/trace";
 import { Ladder } from "./ladder.ts";
@@ -29,12 +30,14 @@ export interface HouseholdOptions {
   port: number;
   handsets: number;
   /** Of the handsets' displays. */
-  language: string;
+  language: Language;
 }
 
 interface Handset {
   name: string;
-  program: Program;
+  language: Language;
+  /** Nothing while it is off. */
+  program: Program | undefined;
   proxy: LineProxy;
   trace: TraceTail;
   /** As traces show it, once the handset has said it. */
@@ -99,9 +102,12 @@ export class Household {
   }
 
   get handsets(): HandsetShown[] {
-    return [...this.#handsets.values()]
-      .filter(({ page }) => page !== undefined)
-      .map(({ name, program, proxy }) => ({ name, running: program.running, wire: proxy.state }));
+    return [...this.#handsets.values()].map(({ name, language, program, proxy, page }) => ({
+      name,
+      language,
+      power: !program ? "off" : page ? "on" : "starting",
+      wire: proxy.state,
+    }));
   }
 
   get mayAdd(): boolean {
@@ -139,6 +145,15 @@ export class Household {
       }
       case "remove":
         if (handset) await this.#remove(handset);
+        return;
+      case "kill":
+        handset?.program?.kill();
+        return;
+      case "start":
+        if (handset) await this.#switchOn(handset);
+        return;
+      case "speak":
+        if (handset) await this.#speak(handset, order.language);
         return;
       case "kill-server":
         this.#server?.kill();
@@ -197,26 +212,68 @@ export class Household {
     this.#busy.add(name);
     try {
       const { folder, language } = this.#options;
-      const proxy = await LineProxy.open(this.#port);
-      const trace = new TraceTail(join(folder, `${name}.trace`));
-      const flags = [
-        ...["--board", "laptop", "--json", "--language", language, "--name", name, "--data", join(folder, name)],
-        ...["--server", `${HOST}:${proxy.port}`, "--server-key", this.#fingerprint, "--trace", trace.path],
-      ];
-      const program = new Program(name, "firmware/main.ts", flags, {
-        ownSession: true,
-        onLine: (line) => this.#heard(handset, line),
-        onExit: () => this.#told.emit("change"),
-      });
-      const handset: Handset = { name, program, proxy, trace, shortUid: undefined, stepsMs: 0, page: undefined };
+      const handset: Handset = {
+        name,
+        language,
+        program: undefined,
+        proxy: await LineProxy.open(this.#port),
+        trace: new TraceTail(join(folder, `${name}.trace`)),
+        shortUid: undefined,
+        stepsMs: 0,
+        page: undefined,
+      };
       this.#handsets.set(name, handset);
-      const [, uid] = await program.complaint("its key", /fingerprint ([0-9a-f]{64})/, START_MS).catch((error) => {
-        program.terminate();
-        proxy.close();
+      await this.#switchOn(handset).catch((error) => {
+        handset.proxy.close();
         this.#handsets.delete(name);
         throw error;
       });
+    } finally {
+      this.#busy.delete(name);
+      this.#told.emit("change");
+    }
+  }
+
+  /** With the key and the name it has. @throws {ProgramError} when it does not start */
+  async #switchOn(handset: Handset): Promise<void> {
+    if (handset.program) return;
+    const { name, language, proxy, trace } = handset;
+    const flags = [
+      ...["--board", "laptop", "--json", "--language", language, "--name", name],
+      ...["--data", join(this.#options.folder, name), "--trace", trace.path],
+      ...["--server", `${HOST}:${proxy.port}`, "--server-key", this.#fingerprint],
+    ];
+    const program = new Program(name, "firmware/main.ts", flags, {
+      ownSession: true,
+      onLine: (line) => this.#heard(handset, line),
+      onExit: (signal) => {
+        handset.program = undefined;
+        handset.page = undefined;
+        this.#note(name, signal === "SIGKILL" ? "killed" : "stopped");
+        this.#told.emit("change");
+      },
+    });
+    handset.program = program;
+    this.#told.emit("change");
+    try {
+      const [, uid] = await program.complaint("its key", /fingerprint ([0-9a-f]{64})/, START_MS);
       handset.shortUid = uid!.slice(0, SHORT_UID_DIGITS);
+      this.#note(name, "started");
+    } catch (error) {
+      program.terminate();
+      throw error;
+    }
+  }
+
+  /** A setting like any other: it takes leave, and comes back with it. */
+  async #speak(handset: Handset, language: Language): Promise<void> {
+    const { name, program } = handset;
+    if (this.#busy.has(name) || handset.language === language) return;
+    this.#busy.add(name);
+    try {
+      handset.language = language;
+      await program?.end(() => program.endInput());
+      if (program) await this.#switchOn(handset);
     } finally {
       this.#busy.delete(name);
       this.#told.emit("change");
@@ -228,7 +285,7 @@ export class Household {
     const { name, program, proxy } = handset;
     if (this.#busy.has(name)) return;
     this.#busy.add(name);
-    await program.end(() => program.endInput());
+    await program?.end(() => program.endInput());
     proxy.close();
     this.#handsets.delete(name);
     this.#busy.delete(name);

@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { LANGUAGES, type Language } from "@feldfon/hw/board/page/texts";
 import { type DemoReport, runDemo } from "./demo.ts";
 import { Household } from "./household.ts";
 import { openHouseholdPage } from "./page-server.ts";
@@ -78,7 +79,7 @@ async function run(values: Values): Promise<number> {
     folder,
     port: whole("--port", values.port ?? "5060"),
     handsets: whole("--handsets", values.handsets ?? "2"),
-    language: values.language ?? "en",
+    language: languageIn(values.language ?? "en"),
   });
   const page = await openHouseholdPage(household, whole("--page-port", values["page-port"] ?? "8080"));
   process.stdout.write(`
@@ -98,6 +99,13 @@ async function run(values: Values): Promise<number> {
   page.close();
   await household.close();
   return 0;
+}
+
+/** @throws {Error} with the flag's name */
+function languageIn(value: string): Language {
+  const known = LANGUAGES.find((language) => language === value);
+  if (!known) throw new Error(`--language: "${value}" is none of ${LANGUAGES.join(", ")}`);
+  return known;
 }
 
 /** @throws {Error} with the flag's name */

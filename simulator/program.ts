@@ -43,7 +43,8 @@ export class Program {
     this.#onLine = options.onLine;
     const path = fileURLToPath(new URL(`../${script}`, import.meta.url));
     this.#child = spawn(process.execPath, ["--disable-sigusr1", ...(options.nodeFlags ?? []), path, ...flags], {
-      stdio: ["pipe", "pipe", "pipe"],
+      // The channel is never spoken on: its end tells the program that this process is gone, however it went.
+      stdio: ["pipe", "pipe", "pipe", "ipc"],
       env: options.env ?? process.env,
       detached: options.ownSession === true,
     });

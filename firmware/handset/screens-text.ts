@@ -29,6 +29,7 @@ export function captionOf(screen: Screen, language: Language, before?: Screen): 
       ...(screen.pad === "" ? [] : [`[0-9*#] ${screen.pad}`]),
       BUTTONS.map((button) => `[${keys[button]}] ${screen.keys[button] || "-"}`).join("  "),
     ],
+    language,
     facts: screen.facts,
     ticking: before !== undefined && onlyRuns(before, screen),
   };

@@ -27,7 +27,11 @@ const TYPES: Readonly<Record<string, string>> = {
   css: "text/css; charset=utf-8",
   svg: "image/svg+xml",
   ts: "text/javascript; charset=utf-8",
+  woff: "font/woff",
 };
+
+/** The display's own lettering, for browsers that have no Chinese. */
+const FONT = new URL("../../fonts/noto-sans-sc-chinese-simplified-500-normal.woff", import.meta.url);
 
 const HEADERS = {
   "content-security-policy":
@@ -108,16 +112,18 @@ interface PageFile {
 
 /** Everything that can be asked for, read once: no path of a request ever reaches the disk. */
 function filesIn(folders: ReadonlyMap<string, URL>): Map<string, PageFile> {
-  const files = new Map<string, PageFile>();
+  const files = new Map([["/handset/font.woff", { type: TYPES.woff!, body: read(FONT) }]]);
   for (const [at, folder] of folders) {
     for (const name of namesIn(folder)) {
       const type = TYPES[name.slice(name.lastIndexOf(".") + 1)];
       if (!type) continue;
-      const text = readFileSync(new URL(name, folder), "utf8");
-      const body = Buffer.from(name.endsWith(".ts") ? scriptOf(text) : text);
+      const content = read(new URL(name, folder));
+      const body = name.endsWith(".ts") ? Buffer.from(scriptOf(content.toString("utf8"))) : content;
       files.set(name === "index.html" ? at : `${at}${name}`, { type, body });
     }
   }
+  // Compiled to dist/, the page is scripts without a page.
+  if (!files.has("/")) throw notHere(undefined);
   return files;
 }
 
@@ -125,8 +131,21 @@ function namesIn(folder: URL): string[] {
   try {
     return readdirSync(folder);
   } catch (cause) {
-    throw new DeviceError("no-page", "the page's files are not here; it runs from the sources", { cause });
+    throw notHere(cause);
   }
+}
+
+function read(file: URL): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (cause) {
+    throw notHere(cause);
+  }
+}
+
+function notHere(cause: unknown): DeviceError {
+  const why = "the page's files are not here: it is for developers and runs from the sources, never from dist/";
+  return new DeviceError("no-page", why, { cause });
 }
 
 /** Packages of ours are reached by address in a browser: `@feldfon/hw/board/page/x` lies at `/handset/x.ts`. */

@@ -35,6 +35,8 @@ export interface Caption {
   name: string;
   /** The screen as text, one line each. */
   lines: readonly string[];
+  /** Of the lines, as BCP 47 writes it: `de`. */
+  language: string;
   /** What the screen states, for programs; public values only. */
   facts: Readonly<Record<string, unknown>>;
   /** Only a clock or a count ran on since the caption before: no news to somebody who reads along. */

@@ -162,6 +162,7 @@ export class LadderView {
       "span",
       { class: "text" },
       badge,
+      ...(step === "4" ? [element("i", { class: "redacted", "aria-hidden": "true" })] : []),
       `${PROVED[this.#language][step]} `,
       element("small", {}, `${ms} ms`),
     );

@@ -30,11 +30,17 @@ document.documentElement.lang = language;
 const part = (id: string): HTMLElement => document.querySelector<HTMLElement>(`#${id}`)!;
 const sound = new PageSound();
 const ladder = new LadderView(part("ladder"), texts, language);
+/** A handset and what may be done to it. */
+interface Place {
+  handset: HandsetOnPage;
+  root: HTMLElement;
+  wires: Map<WireState, HTMLButtonElement>;
+  language: HTMLSelectElement;
+  kill: HTMLButtonElement;
+  start: HTMLButtonElement;
+}
 /** In the order they are shown. */
-const places = new Map<
-  string,
-  { handset: HandsetOnPage; root: HTMLElement; wires: Map<WireState, HTMLButtonElement> }
->();
+const places = new Map<string, Place>();
 let meant: HandsetOnPage | undefined;
 let socket: WebSocket | undefined;
 /** The first call of this visit is over: nobody needs to be shown what to press. */
@@ -64,8 +70,9 @@ choice.addEventListener("change", () => {
 const coach = element(
   "ol",
   { class: "coach" },
-  ...texts.coach.map((text, at) => element("li", { "data-number": at + 1 }, text)),
+  ...texts.coach.map((_, at) => element("li", { "data-number": at + 1 })),
 );
+let keysNamed: Language | undefined;
 part("top").append(
   element("div", { class: "brand" }, element("h1", {}, texts.title), element("p", {}, texts.about), choice),
   element(
@@ -114,20 +121,28 @@ function showHandsets(handsets: readonly HandsetShown[]): void {
     places.delete(name);
     if (meant === handset) mean([...places.values()][0]?.handset);
   }
-  for (const { name } of handsets) if (!places.has(name)) place(name);
-  for (const { name, wire } of handsets) {
-    const { root, wires } = places.get(name)!;
+  for (const { name, language } of handsets) if (!places.has(name)) place(name, language);
+  for (const { name, power, wire, language: spoken } of handsets) {
+    const { handset, root, wires, language, kill, start } = places.get(name)!;
     root.dataset.wire = wire;
+    root.dataset.power = power;
     for (const [state, button] of wires) button.ariaPressed = String(state === wire);
+    if (document.activeElement !== language) language.value = spoken;
+    const pressed = document.activeElement;
+    [kill.hidden, start.hidden] = [power === "off", power !== "off"];
+    // Whoever pressed one of the two by keyboard stands at the other now.
+    if (pressed === kill && kill.hidden) start.focus();
+    if (pressed === start && start.hidden) kill.focus();
+    handset.power(power);
   }
 }
 
-function place(name: string): void {
+function place(name: string, spoken: Language): void {
   const handset = new HandsetOnPage({
     name,
     path: `/handset/${name}`,
     token,
-    texts: handsetTexts,
+    language: spoken,
     sound,
     toneHz: TONES_HZ[places.size % TONES_HZ.length]!,
     onMicrophone: (opened) => {
@@ -147,21 +162,44 @@ function place(name: string): void {
     button.addEventListener("click", () => order({ do: what, handset: name }));
     wires.set(state, button);
   }
-  const remove = element(
-    "button",
-    { type: "button", class: "quiet remove", "aria-label": `${texts.remove}: ${name}` },
-    texts.remove,
-  );
-  remove.addEventListener("click", () => order({ do: "remove", handset: name }));
+  const action = (what: "kill" | "start" | "remove", text: string, look: string): HTMLButtonElement => {
+    const made = element("button", { type: "button", class: look, "aria-label": `${text}: ${name}` }, text);
+    made.dataset.order = what;
+    made.addEventListener("click", () => order({ do: what, handset: name }));
+    return made;
+  };
+  const kill = action("kill", texts.kill, "quiet");
+  const start = action("start", texts.start, "strong");
+  const spokenHere = filled(texts.displayOf, { name });
+  const options = LANGUAGES.map((known) => element("option", { value: known, lang: known }, LANGUAGE_NAMES[known]));
+  const languageOf = element("select", { "aria-label": spokenHere, title: spokenHere }, ...options);
+  languageOf.value = spoken;
+  languageOf.addEventListener("change", () => {
+    order({ do: "speak", handset: name, language: languageOf.value as Language });
+  });
   const group = element(
     "div",
     { class: "wires", role: "group", "aria-label": filled(texts.wireOf, { name }) },
     ...wires.values(),
   );
-  const root = element("div", { class: "place" }, handset.root, element("div", { class: "below" }, group, remove));
+  const remove = action("remove", texts.remove, "quiet");
+  const root = element(
+    "div",
+    { class: "place" },
+    handset.root,
+    element(
+      "div",
+      { class: "below", role: "group", "aria-label": filled(texts.doTo, { name }) },
+      group,
+      languageOf,
+      kill,
+      start,
+      remove,
+    ),
+  );
   for (const touched of ["pointerdown", "focusin"]) root.addEventListener(touched, () => mean(handset));
   part("handsets").append(root);
-  places.set(name, { handset, root, wires });
+  places.set(name, { handset, root, wires, language: languageOf, kill, start });
   if (!meant) mean(handset);
 }
 
@@ -177,6 +215,16 @@ function switchOver(): void {
   const other = all[(at + 1) % all.length]?.handset;
   mean(other);
   other?.root.querySelector<HTMLElement>(".key")?.focus();
+}
+
+/** Keys are named as they stand on the handsets: on the first one, where they differ. */
+function nameKeys(spoken: Language = language): void {
+  if (spoken === keysNamed) return;
+  keysNamed = spoken;
+  const { "hang-up": hangUp, ...keys } = HANDSET_TEXTS[spoken].keys;
+  for (const [at, line] of [...coach.children].entries()) {
+    line.textContent = filled(texts.coach[at]!, { ...keys, hangUp });
+  }
 }
 
 /** Whoever sees this for the first time is shown the next key, until the first call is over. */
@@ -220,6 +268,7 @@ function connect(): void {
     }
     showServer(message.server);
     showHandsets(message.handsets);
+    nameKeys(message.handsets[0]?.language);
     ladder.parties(message.handsets);
     add.disabled = !message.mayAdd;
     showCoach();

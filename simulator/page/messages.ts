@@ -1,4 +1,5 @@
 /** What the simulator and its page say to each other: public values only, field by field. */
+import { LANGUAGES, type Language } from "@feldfon/hw/board/page/texts";
 import type { ConnectStep } from "@feldfon/protocol/phone/orders";
 
 /** Somebody on the ladder: "server", or a handset's name. */
@@ -18,10 +19,15 @@ export interface ServerShown {
   protection: string | undefined;
 }
 
+/** Whether there is a process, and whether it has opened its page yet. */
+export type Power = "starting" | "on" | "off";
+
 export interface HandsetShown {
   name: string;
-  running: boolean;
+  power: Power;
   wire: WireState;
+  /** Of its display. */
+  language: Language;
 }
 
 export type Note =
@@ -80,9 +86,14 @@ export type ToBrowser =
   | { say: "household"; server: ServerShown; handsets: HandsetShown[]; mayAdd: boolean }
   | { say: "ladder"; items: LadderItem[] };
 
+const OF_ALL = ["add", "kill-server", "start-server"] as const;
+const OF_ONE = ["remove", "kill", "start", "cut", "stall", "restore"] as const;
+
 export type Order =
-  | { do: "add" | "kill-server" | "start-server" }
-  | { do: "remove" | "cut" | "stall" | "restore"; handset: string };
+  | { do: (typeof OF_ALL)[number] }
+  | { do: (typeof OF_ONE)[number]; handset: string }
+  /** It is switched off and on for it: a language is a setting. */
+  | { do: "speak"; handset: string; language: Language };
 
 /** One text message of the page; never throws. @returns `undefined` for whatever is none */
 export function parseOrder(text: string): Order | undefined {
@@ -93,9 +104,12 @@ export function parseOrder(text: string): Order | undefined {
     return undefined;
   }
   if (typeof value !== "object" || value === null) return undefined;
-  const { do: what, handset } = value as Record<string, unknown>;
-  if (what === "add" || what === "kill-server" || what === "start-server") return { do: what };
+  const { do: what, handset, language } = value as Record<string, unknown>;
+  const ofAll = OF_ALL.find((known) => known === what);
+  if (ofAll) return { do: ofAll };
   if (typeof handset !== "string") return undefined;
-  if (what === "remove" || what === "cut" || what === "stall" || what === "restore") return { do: what, handset };
-  return undefined;
+  const ofOne = OF_ONE.find((known) => known === what);
+  if (ofOne) return { do: ofOne, handset };
+  const known = LANGUAGES.find((one) => one === language);
+  return what === "speak" && known ? { do: what, handset, language: known } : undefined;
 }

@@ -247,7 +247,7 @@ describe("page", function () {
       const alone = await stage.visit({}, printed);
       const picture = new Uint16Array(320 * 240).fill(0xf800);
       board.display.show(picture);
-      board.captions!.show({ name: "off", lines: ["== Off =="], facts: {}, ticking: false });
+      board.captions!.show({ name: "off", lines: ["== Off =="], language: "en", facts: {}, ticking: false });
       const handset = alone.handset("Feldfon");
       await handset.shows("off");
       await until("red", async () => (await handset.pixels(0, 1)).readUInt32LE(0) === 0xff0000ff);

@@ -4,6 +4,7 @@ import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { LocalPage } from "@feldfon/hw/board/local-page";
+import type { Language } from "@feldfon/hw/board/page/texts";
 import { Household } from "@feldfon/simulator/household";
 import { openHouseholdPage } from "@feldfon/simulator/page-server";
 import { type Browser, chromium, type Locator, type Page } from "playwright-core";
@@ -50,7 +51,7 @@ export class Stage {
   }
 
   /** Keys come from the pool: what is tested is not how long RSA takes. */
-  static async open(language = "en"): Promise<Stage> {
+  static async open(language: Language = "en"): Promise<Stage> {
     assert.ok(existsSync(CHROMIUM), `no chromium at ${CHROMIUM}: "make test" installs it, or apt-get install chromium`);
     const folder = mkdtempSync(join(tmpdir(), "feldfon-page-"));
     for (const [at, file] of ["server/server-key", "anna/key", "berta/key", "carl/key"].entries()) {

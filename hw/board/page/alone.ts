@@ -13,9 +13,10 @@ const handset = new HandsetOnPage({
   name: "Feldfon",
   path: "/line",
   token: location.hash.slice(1),
-  texts,
+  language,
   sound: new PageSound(),
 });
 const help = texts.help.map(([keys, what]) => element("span", {}, element("kbd", {}, keys), ` ${what}`));
 document.querySelector("main")!.append(handset.root, element("p", { class: "help" }, ...help));
+handset.power("on");
 onKeyboard(() => handset);

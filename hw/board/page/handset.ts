@@ -4,7 +4,7 @@
  */
 import { element, icon } from "./dom.ts";
 import { HandsetSound, type PageSound, type Reading } from "./sound.ts";
-import type { HandsetTexts } from "./texts.ts";
+import { HANDSET_TEXTS, type HandsetTexts, LANGUAGES, type Language } from "./texts.ts";
 import { type CaptionMessage, type FromPage, HEAD_BYTES, PICTURE, SOUND, SOUND_BYTES, type ToPage } from "./wire.ts";
 
 export type ButtonName = "connect" | "call" | "hang-up" | "update";
@@ -50,12 +50,16 @@ const METER_MS = 100;
 const QUIETEST_DB = -50;
 const RETRY_MS = 1_000;
 
+/** Whether there is a handset behind this one, and whether it has come up. */
+export type Power = "starting" | "on" | "off";
+
 export interface HandsetOptions {
   name: string;
   /** Of its WebSocket on this page's address. */
   path: string;
   token: string;
-  texts: HandsetTexts;
+  /** Of what is written on it, until its display has spoken; then the display's. */
+  language: Language;
   sound: PageSound;
   /** Its tone until somebody chooses another; handsets of a page differ. */
   toneHz?: number;
@@ -69,7 +73,7 @@ export class HandsetOnPage {
   readonly root: HTMLElement;
   readonly name: string;
   readonly #options: HandsetOptions;
-  readonly #texts: HandsetTexts;
+  #texts: HandsetTexts;
   readonly #canvas: HTMLCanvasElement;
   readonly #spoken: HTMLElement;
   readonly #led: HTMLElement;
@@ -86,47 +90,36 @@ export class HandsetOnPage {
   #opening: Promise<HandsetSound> | undefined;
   #retry = 0;
   #closed = false;
+  #power: Power = "starting";
 
   constructor(options: HandsetOptions) {
-    const { texts, name } = options;
-    this.name = name;
+    this.name = options.name;
     this.#options = options;
-    this.#texts = texts;
-    this.#canvas = element("canvas", {
-      width: 320,
-      height: 240,
-      class: "display",
-      role: "img",
-      "aria-label": texts.display,
-    });
+    this.#texts = HANDSET_TEXTS[options.language];
+    this.#canvas = element("canvas", { width: 320, height: 240, class: "display", role: "img" });
     this.#spoken = element("div", { class: "spoken", "aria-live": "polite", "aria-atomic": "true" });
-    this.#led = element("span", { class: "led", role: "img", "aria-label": texts.light });
-    this.#note = element("p", { class: "note", role: "status" }, texts.starting);
-    this.#microphone = this.#switch("microphone", texts.microphone, () => void this.toggleMicrophone());
-    this.#speakForMe = this.#switch("voice", texts.speakForMe, () => void this.toggleTone());
+    this.#led = element("span", { class: "led", role: "img", "data-colour": "off", "data-rhythm": "steady" });
+    this.#note = element("p", { class: "note", role: "status" });
+    this.#microphone = this.#switch("microphone", () => void this.toggleMicrophone());
+    this.#speakForMe = this.#switch("voice", () => void this.toggleTone());
     const tones = TONES_HZ.map((hz) => element("option", { value: hz }, `${hz} Hz`));
-    this.#tone = element("select", { "aria-label": texts.tone, class: "tone" }, ...tones);
+    this.#tone = element("select", { class: "tone" }, ...tones);
     this.#tone.value = String(options.toneHz ?? TONES_HZ[0]);
     this.#tone.addEventListener(
       "change",
       () => this.#sound && this.#speaksTone() && this.#sound.tone(Number(this.#tone.value)),
     );
-    this.#volume = element("input", {
-      type: "range",
-      min: 0,
-      max: 100,
-      value: 70,
-      "aria-label": `${texts.volume}, ${name}`,
-    });
+    this.#volume = element("input", { type: "range", min: 0, max: 100, value: 70 });
     this.#volume.addEventListener("input", () => this.#sound?.volume(Number(this.#volume.value) / 100));
-    this.#meters = { said: meter(texts.said, texts.silence), heard: meter(texts.heard, texts.silence) };
+    this.#meters = { said: meter(), heard: meter() };
     this.root = this.#build();
+    this.#write(options.language);
     this.root.addEventListener("pointerdown", () => void this.#withSound());
     this.#metering = window.setInterval(() => this.#showMeters(), METER_MS);
-    this.#connect();
+    this.#dark();
   }
 
-  /** Which screen is shown, as the handset calls it; "" before the first one. */
+  /** Which screen is shown, as the handset calls it; "" while there is none. */
   get screen(): string {
     return this.root.dataset.screen ?? "";
   }
@@ -138,6 +131,14 @@ export class HandsetOnPage {
 
   get speaking(): boolean {
     return this.#sound?.speaking ?? false;
+  }
+
+  /** Whoever put it on the page says when there is somebody to connect to. */
+  power(power: Power): void {
+    if (power === this.#power) return;
+    this.#power = power;
+    if (power === "on") this.#connect();
+    else this.#dark();
   }
 
   /** Marks the key to press next; none without. */
@@ -220,39 +221,29 @@ export class HandsetOnPage {
   /* ---- what it looks like ---- */
 
   #build(): HTMLElement {
-    const { texts, name } = this.#options;
+    const { name } = this.#options;
     const keys = BUTTONS.map((button) =>
-      this.#button(
-        button,
-        texts.keys[button],
-        `key ${button}`,
-        () => this.press(button),
-        icon(ICONS[button]),
-        element("span", {}, texts.keys[button]),
-      ),
+      this.#button(button, `key ${button}`, () => this.press(button), icon(ICONS[button]), element("span")),
     );
-    const spokenAs: Record<string, string> = { "*": texts.star, "#": texts.hash };
     const pad = PAD.map((key) =>
-      this.#button(
-        key,
-        spokenAs[key] ?? key,
-        "digit",
-        () => this.key(key),
-        element("b", {}, key),
-        element("small", {}, LETTERS[key] ?? ""),
-      ),
+      this.#button(key, "digit", () => this.key(key), element("b", {}, key), element("small", {}, LETTERS[key] ?? "")),
     );
     return element(
       "section",
-      { class: "handset", "aria-label": `${texts.handset} ${name}`, "data-handset": name },
-      element("div", { class: "ear", "aria-hidden": "true" }),
-      element("header", {}, this.#led, element("h2", {}, name)),
+      { class: "handset", "data-handset": name, "data-screen": "" },
+      element(
+        "header",
+        {},
+        this.#led,
+        element("h2", { lang: "" }, name),
+        element("span", { class: "ear", "aria-hidden": "true" }),
+      ),
       element("div", { class: "glass" }, this.#canvas, this.#spoken, this.#note),
-      element("div", { class: "keys", role: "group", "aria-label": texts.handset }, ...keys),
+      element("div", { class: "keys", role: "group" }, ...keys),
       element(
         "div",
         { class: "lower" },
-        element("div", { class: "pad", role: "group", "aria-label": texts.pad }, ...pad),
+        element("div", { class: "pad", role: "group" }, ...pad),
         element(
           "div",
           { class: "voice" },
@@ -263,22 +254,56 @@ export class HandsetOnPage {
           element("label", { class: "volume" }, icon(ICONS.volume), this.#volume),
         ),
       ),
+      element("div", { class: "mouth", "aria-hidden": "true" }),
     );
   }
 
-  #button(id: string, label: string, look: string, press: () => void, ...content: Node[]): HTMLButtonElement {
-    const made = element("button", { type: "button", class: look, "aria-label": label, "data-key": id }, ...content);
+  /** Everything that is written on it, in the language its display speaks. */
+  #write(language: Language): void {
+    const texts = HANDSET_TEXTS[language];
+    const { root, name } = this;
+    this.#texts = texts;
+    root.lang = language;
+    root.ariaLabel = `${texts.handset} ${name}`;
+    for (const [id, button] of this.#keys) {
+      const label = BUTTONS.find((known) => known === id);
+      button.ariaLabel = label ? texts.keys[label] : ({ "*": texts.star, "#": texts.hash }[id] ?? id);
+      if (label) button.lastElementChild!.textContent = texts.keys[label];
+    }
+    this.#canvas.ariaLabel = texts.display;
+    root.querySelector(".keys")!.ariaLabel = texts.keysOf;
+    root.querySelector(".pad")!.ariaLabel = texts.pad;
+    this.#microphone.lastElementChild!.textContent = texts.microphone;
+    this.#speakForMe.lastElementChild!.textContent = texts.speakForMe;
+    this.#tone.ariaLabel = texts.tone;
+    this.#volume.ariaLabel = texts.volume;
+    this.#meters.said.ariaLabel = texts.said;
+    this.#meters.heard.ariaLabel = texts.heard;
+    for (const one of Object.values(this.#meters)) show(one, undefined, texts.silence);
+    this.#writeLight();
+    if (root.classList.contains("off")) this.#writeDark();
+  }
+
+  #writeLight(): void {
+    const { colour = "off", rhythm = "steady" } = this.#led.dataset;
+    const { light, colours, rhythms } = this.#texts;
+    const how = colour === "off" ? "" : `, ${rhythms[rhythm] ?? rhythm}`;
+    this.#led.ariaLabel = `${light}: ${colours[colour] ?? colour}${how}`;
+  }
+
+  #button(id: string, look: string, press: () => void, ...content: Node[]): HTMLButtonElement {
+    const made = element("button", { type: "button", class: look, "data-key": id }, ...content);
     made.addEventListener("click", press);
     this.#keys.set(id, made);
     return made;
   }
 
-  #switch(look: "microphone" | "voice", label: string, press: () => void): HTMLButtonElement {
+  #switch(look: "microphone" | "voice", press: () => void): HTMLButtonElement {
     const made = element(
       "button",
       { type: "button", class: "switch", "aria-pressed": "false", "data-switch": look },
       icon(ICONS[look]),
-      element("span", {}, label),
+      element("span"),
     );
     made.addEventListener("click", press);
     return made;
@@ -294,7 +319,8 @@ export class HandsetOnPage {
   /* ---- what it is told ---- */
 
   #connect(): void {
-    if (this.#closed) return;
+    window.clearTimeout(this.#retry);
+    if (this.#closed || this.#power !== "on") return;
     const socket = new WebSocket(`ws://${location.host}${this.#options.path}`);
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
@@ -307,12 +333,28 @@ export class HandsetOnPage {
       else this.#shown(data as ArrayBuffer);
     };
     socket.onclose = () => {
-      if (this.#closed) return;
-      this.root.classList.add("off");
-      this.#note.textContent = this.#texts.gone;
+      if (this.#closed || socket !== this.#socket) return;
+      this.#dark();
       this.#retry = window.setTimeout(() => this.#connect(), RETRY_MS);
     };
+    this.#socket?.close();
     this.#socket = socket;
+  }
+
+  /** Nothing of it is to be seen: it is off, or not there yet. */
+  #dark(): void {
+    this.root.classList.add("off");
+    this.root.dataset.screen = "";
+    this.root.dataset.facts = "{}";
+    this.#spoken.replaceChildren();
+    this.#led.dataset.colour = "off";
+    this.#writeLight();
+    this.#writeDark();
+    this.#options.onScreen?.();
+  }
+
+  #writeDark(): void {
+    this.#note.textContent = this.#power === "starting" ? this.#texts.starting : this.#texts.gone;
   }
 
   #send(message: FromPage): void {
@@ -334,8 +376,7 @@ export class HandsetOnPage {
         const { colour, rhythm } = message.light;
         this.#led.dataset.colour = colour;
         this.#led.dataset.rhythm = rhythm;
-        const { light, colours, rhythms } = this.#texts;
-        this.#led.ariaLabel = `${light}: ${colours[colour] ?? colour}, ${rhythms[rhythm] ?? rhythm}`;
+        this.#writeLight();
         break;
       }
       default:
@@ -344,7 +385,9 @@ export class HandsetOnPage {
   }
 
   /** The screen in words, for ears; a clock that only runs on is no news. */
-  #speak({ name, lines, facts, ticking }: CaptionMessage): void {
+  #speak({ name, lines, language, facts, ticking }: CaptionMessage): void {
+    const written = LANGUAGES.find((known) => known === language);
+    if (written && written !== this.root.lang) this.#write(written);
     this.root.dataset.screen = name;
     this.root.dataset.facts = JSON.stringify(facts);
     if (ticking) return;
@@ -390,8 +433,12 @@ export class HandsetOnPage {
 
   #showMeters(): void {
     if (!this.#sound) return;
-    show(this.#meters.said, this.#sound.speaking ? this.#sound.readSaid() : undefined, this.#texts.silence);
-    show(this.#meters.heard, this.#sound.readHeard(), this.#texts.silence);
+    const { said, heard } = this.#meters;
+    const saidLevel = show(said, this.#sound.speaking ? this.#sound.readSaid() : undefined, this.#texts.silence);
+    const heardLevel = show(heard, this.#sound.readHeard(), this.#texts.silence);
+    // Ear and mouth of the handset glow with it.
+    this.root.style.setProperty("--said", saidLevel.toFixed(2));
+    this.root.style.setProperty("--heard", heardLevel.toFixed(2));
   }
 }
 
@@ -402,27 +449,28 @@ function colourOf(pixel: number): number {
   return (0xff000000 | (wide[2] << 16) | (wide[1] << 8) | wide[0]) >>> 0;
 }
 
-function meter(label: string, silence: string): HTMLElement {
+function meter(): HTMLElement {
   const attributes = {
     class: "meter",
     role: "meter",
-    "aria-label": label,
     "aria-valuemin": QUIETEST_DB,
     "aria-valuemax": 0,
     "aria-valuenow": QUIETEST_DB,
-    "aria-valuetext": silence,
   };
-  return element("div", attributes, element("span", { class: "bar" }), element("span", { class: "reading" }, label));
+  return element("div", attributes, element("span", { class: "bar" }), element("span", { class: "reading" }));
 }
 
-function show(meter: HTMLElement, reading: Reading | undefined, silence: string): void {
+/** @returns how much of the bar is full, 0..1 */
+function show(meter: HTMLElement, reading: Reading | undefined, silence: string): number {
   const level = Math.max(QUIETEST_DB, reading?.levelDb ?? QUIETEST_DB);
   const pitch = reading ? Math.round(reading.pitchHz) : 0;
   const [bar, words] = meter.children as unknown as [HTMLElement, HTMLElement];
-  bar.style.setProperty("--level", `${Math.round((1 - level / QUIETEST_DB) * 100)}%`);
+  const full = 1 - level / QUIETEST_DB;
+  bar.style.setProperty("--level", `${Math.round(full * 100)}%`);
   const text = pitch === 0 ? silence : `${pitch} Hz, ${Math.round(level)} dB`;
   words.textContent = pitch === 0 ? meter.ariaLabel : `${meter.ariaLabel} ${pitch} Hz`;
   meter.ariaValueNow = String(Math.round(level));
   meter.ariaValueText = text;
   meter.dataset.pitchHz = String(pitch);
+  return full;
 }

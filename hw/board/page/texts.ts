@@ -1,10 +1,11 @@
-/** What a handset on a page is labelled with. The display speaks its own language, set on the handset. */
+/** What is written on a handset of a page, in the language that its display speaks: that is set on the handset. */
 export const LANGUAGES = ["en", "de", "zh"] as const;
 export type Language = (typeof LANGUAGES)[number];
 
 export interface HandsetTexts {
   handset: string;
   keys: Record<"connect" | "call" | "hang-up" | "update", string>;
+  keysOf: string;
   pad: string;
   star: string;
   hash: string;
@@ -29,6 +30,7 @@ export const HANDSET_TEXTS: Record<Language, HandsetTexts> = {
   en: {
     handset: "Handset",
     keys: { connect: "Connect", call: "Call", "hang-up": "Hang up", update: "Update" },
+    keysOf: "Keys",
     pad: "Number pad",
     star: "star",
     hash: "hash",
@@ -58,7 +60,8 @@ export const HANDSET_TEXTS: Record<Language, HandsetTexts> = {
   },
   de: {
     handset: "Handapparat",
-    keys: { connect: "Verbinden", call: "Anruf", "hang-up": "Auflegen", update: "Aktualisieren" },
+    keys: { connect: "Verbinden", call: "Anruf", "hang-up": "Auflegen", update: "Abgleich" },
+    keysOf: "Tasten",
     pad: "Ziffernblock",
     star: "Stern",
     hash: "Raute",
@@ -80,7 +83,7 @@ export const HANDSET_TEXTS: Record<Language, HandsetTexts> = {
       ["n", "Verbinden"],
       ["c, Enter", "Anruf, annehmen, OK"],
       ["h, Esc", "Auflegen, zurück"],
-      ["u", "Aktualisieren"],
+      ["u", "Abgleich"],
       ["0-9 * #", "Ziffernblock"],
       ["m", "Mikrofon"],
       ["t", "für mich sprechen"],
@@ -89,6 +92,7 @@ export const HANDSET_TEXTS: Record<Language, HandsetTexts> = {
   zh: {
     handset: "话机",
     keys: { connect: "连接", call: "呼叫", "hang-up": "挂断", update: "更新" },
+    keysOf: "按键",
     pad: "数字键盘",
     star: "星号",
     hash: "井号",

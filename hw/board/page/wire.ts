@@ -24,6 +24,7 @@ export const CLOSED_FULL = 4429;
 export interface CaptionMessage {
   name: string;
   lines: readonly string[];
+  language: string;
   facts: Readonly<Record<string, unknown>>;
   ticking: boolean;
 }

@@ -164,7 +164,7 @@ describe("laptop board", () => {
   });
 
   it("tells the caption and the light, to whoever comes later too", async () => {
-    const caption = { name: "off", lines: ["== Off =="], facts: {}, ticking: false };
+    const caption = { name: "off", lines: ["== Off =="], language: "en", facts: {}, ticking: false };
     bench.board.captions!.show(caption);
     bench.board.leds!.show({ colour: "green", rhythm: "slow" });
     const visitor = await visit();

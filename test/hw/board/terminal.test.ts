@@ -151,21 +151,39 @@ describe("terminal board", () => {
 
   it("prints a screen as its lines and an empty one", async () => {
     const bench = await listening();
-    bench.board.captions!.show({ name: "off", lines: ["== Off ==", "| text"], facts: { a: 1 }, ticking: false });
+    bench.board.captions!.show({
+      name: "off",
+      lines: ["== Off ==", "| text"],
+      language: "en",
+      facts: { a: 1 },
+      ticking: false,
+    });
     assert.equal(bench.printed(), "== Off ==\n| text\n\n");
     bench.board.close();
   });
 
   it("never lets a name steer the terminal", async () => {
     const bench = await listening();
-    bench.board.captions!.show({ name: "off", lines: ["\u001b[2JBen\u0007\u009b"], facts: {}, ticking: false });
+    bench.board.captions!.show({
+      name: "off",
+      lines: ["\u001b[2JBen\u0007\u009b"],
+      language: "en",
+      facts: {},
+      ticking: false,
+    });
     assert.equal(bench.printed(), "\ufffd[2JBen\ufffd\ufffd\n\n");
     bench.board.close();
   });
 
   it("prints one object a line with json: screens, lights and hints", async () => {
     const bench = await listening({ json: true });
-    bench.board.captions!.show({ name: "in-call", lines: ["a\nb"], facts: { sas: [1, 2] }, ticking: true });
+    bench.board.captions!.show({
+      name: "in-call",
+      lines: ["a\nb"],
+      language: "en",
+      facts: { sas: [1, 2] },
+      ticking: true,
+    });
     bench.board.leds!.show({ colour: "blue", rhythm: "fast" });
     await bench.type("dance");
     const objects = bench
@@ -174,7 +192,7 @@ describe("terminal board", () => {
       .split("\n")
       .map((line) => JSON.parse(line));
     assert.deepEqual(objects.slice(0, 2), [
-      { type: "screen", name: "in-call", lines: ["a\nb"], facts: { sas: [1, 2] }, ticking: true },
+      { type: "screen", name: "in-call", lines: ["a\nb"], language: "en", facts: { sas: [1, 2] }, ticking: true },
       { type: "light", colour: "blue", rhythm: "fast" },
     ]);
     assert.equal(objects[2].type, "hint");
@@ -184,7 +202,7 @@ describe("terminal board", () => {
 
   it("does not print a screen again for a clock that runs on", async () => {
     const bench = await listening();
-    bench.board.captions!.show({ name: "in-call", lines: ["0:01"], facts: {}, ticking: true });
+    bench.board.captions!.show({ name: "in-call", lines: ["0:01"], language: "en", facts: {}, ticking: true });
     assert.equal(bench.printed(), "");
     bench.board.close();
   });
@@ -212,7 +230,7 @@ describe("terminal board", () => {
   it("reads, presses and prints nothing after it was closed", async () => {
     const bench = await listening();
     bench.board.close();
-    bench.board.captions!.show({ name: "off", lines: ["x"], facts: {}, ticking: false });
+    bench.board.captions!.show({ name: "off", lines: ["x"], language: "en", facts: {}, ticking: false });
     if (!bench.input.closed) await once(bench.input, "close");
     assert.deepEqual([bench.printed(), bench.pressed, bench.events], ["", [], []]);
   });
