@@ -1,5 +1,5 @@
 /** The page of `make run`: handsets one presses, the ladder of what passes between them, and what may happen to them. */
-import { element } from "@feldfon/hw/board/page/dom";
+import { element, lettering } from "@feldfon/hw/board/page/dom";
 import { HandsetOnPage } from "@feldfon/hw/board/page/handset";
 import { onKeyboard } from "@feldfon/hw/board/page/keyboard";
 import { PageSound } from "@feldfon/hw/board/page/sound";
@@ -20,6 +20,7 @@ const TONES_HZ = [440, 660, 880, 1000];
 const RETRY_MS = 1_000;
 const COACHED = 5;
 
+await lettering();
 const token = location.hash.slice(1);
 const kept = sessionStorage.getItem(KEPT_LANGUAGE);
 const language = LANGUAGES.find((known) => known === kept) ?? preferredLanguage();
@@ -99,7 +100,7 @@ function showServer(server: ServerShown): void {
     ...(epoch === undefined ? [] : [`${texts.epoch} ${epoch}`]),
     ...(rows === undefined ? [] : [`${rows} ${texts.rows}`]),
     ...(seedRoot === undefined ? [] : [`${texts.root} ${grouped(seedRoot)}`]),
-    ...(protection === undefined ? [] : [`${texts.vault} ${protection}`]),
+    ...(protection === undefined ? [] : [`${texts.vault} ${texts.protection[protection] ?? protection}`]),
   ];
   serverFacts.textContent = facts.join(" · ");
   serverFacts.title = fingerprint;

@@ -13,6 +13,7 @@ export interface PageTexts {
   rows: string;
   root: string;
   vault: string;
+  protection: Readonly<Record<string, string>>;
   kill: string;
   start: string;
   add: string;
@@ -57,7 +58,8 @@ export const PAGE_TEXTS: Record<Language, PageTexts> = {
     epoch: "epoch",
     rows: "in the directory",
     root: "root",
-    vault: "vault",
+    vault: "vault:",
+    protection: { memfd_secret: "shielded", locked: "memory locked", degraded: "basic protection only" },
     kill: "Kill (kill -9)",
     start: "Start again",
     add: "Add a handset",
@@ -117,7 +119,8 @@ export const PAGE_TEXTS: Record<Language, PageTexts> = {
     epoch: "Epoche",
     rows: "im Verzeichnis",
     root: "Wurzel",
-    vault: "Tresor",
+    vault: "Tresor:",
+    protection: { memfd_secret: "abgeschirmt", locked: "Speicher gesperrt", degraded: "einfacher Schutz" },
     kill: "Abschießen (kill -9)",
     start: "Wieder starten",
     add: "Gerät hinzufügen",
@@ -181,7 +184,8 @@ export const PAGE_TEXTS: Record<Language, PageTexts> = {
     epoch: "纪元",
     rows: "在目录中",
     root: "树根",
-    vault: "保险库",
+    vault: "保险库：",
+    protection: { memfd_secret: "隔离保护", locked: "内存已锁定", degraded: "仅基本保护" },
     kill: "强行终止 (kill -9)",
     start: "重新启动",
     add: "添加话机",

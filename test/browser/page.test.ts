@@ -5,16 +5,18 @@ import { laptop } from "@feldfon/hw/board/laptop";
 import { type OnPage, Stage, until, type Visit } from "./stage.ts";
 
 /** From the phonebook's number to two people in a call. */
-async function call(from: OnPage, to: OnPage, press: (handset: OnPage, key: string) => Promise<void>): Promise<void> {
-  await press(from, "1");
-  await from.shows("dial");
-  await press(from, "call");
+async function call(from: OnPage, to: OnPage): Promise<void> {
+  await from.dial("1");
+  await from.press("call");
   await to.shows("incoming");
-  await press(to, "call");
+  await to.press("call");
   await Promise.all([from.shows("in-call"), to.shows("in-call")]);
 }
 
-const click = (handset: OnPage, key: string): Promise<void> => handset.press(key);
+/** RGBA, one word a pixel. */
+function wordsOf(pixels: Buffer): Uint32Array {
+  return new Uint32Array(pixels.buffer, pixels.byteOffset, pixels.length / 4);
+}
 
 describe("page", function () {
   this.timeout(30_000);
@@ -57,6 +59,27 @@ describe("page", function () {
     assert.match(await anna.words(), /anna/);
   });
 
+  it("reads as a handset to a screen reader: its screen in words, keys, pad, light, microphone and meters", async () => {
+    const tree = await anna.root.ariaSnapshot();
+    for (const part of [
+      'region "Handset anna"',
+      'img "Light:',
+      'img "Display"',
+      "Press Connect to begin",
+      'group "Keys"',
+      'button "Connect"',
+      'group "Number pad"',
+      'button "star"',
+      'button "Microphone"',
+      'meter "hears"',
+      'slider "Volume"',
+    ]) {
+      assert.ok(tree.includes(part), `${part} in\n${tree}`);
+    }
+    assert.equal(await anna.root.getAttribute("lang"), "en");
+    assert.equal(await anna.root.locator(".spoken").getAttribute("aria-live"), "polite");
+  });
+
   it("draws the display pixel for pixel, at a whole scale", async () => {
     const canvas = anna.root.locator("canvas");
     const box = (await canvas.boundingBox())!;
@@ -69,10 +92,9 @@ describe("page", function () {
       ),
       "pixelated",
     );
-    const pixels = await anna.pixels();
-    const colours = new Set(new Uint32Array(pixels.buffer, pixels.byteOffset, pixels.length / 4));
-    assert.ok(colours.size > 3, "something is drawn");
-    assert.ok([...colours].every((colour) => colour >>> 24 === 255));
+    // A screen in words comes before its picture.
+    await until("a picture", async () => new Set(wordsOf(await anna.pixels())).size > 3);
+    assert.ok(wordsOf(await anna.pixels()).every((colour) => colour >>> 24 === 255));
   });
 
   it("connects both by a press, and lays the eight steps on the ladder", async () => {
@@ -93,7 +115,7 @@ describe("page", function () {
   });
 
   it("calls by number pad, and both displays show the same five numbers", async () => {
-    await call(anna, berta, click);
+    await call(anna, berta);
     const [atAnna, atBerta] = [await anna.facts(), await berta.facts()];
     assert.equal(atAnna.sas.length, 5);
     assert.deepEqual(atAnna.sas, atBerta.sas);
@@ -138,13 +160,29 @@ describe("page", function () {
     await Promise.all([anna.shows("phonebook"), berta.shows("phonebook")]);
   });
 
-  it("is used by keyboard alone, from the first Tab to the hang up", async () => {
+  it("kills a handset as a power cut does, and brings it back", async () => {
+    await visit.order("anna", "kill");
+    await until("the dark", async () => (await anna.root.getAttribute("class"))?.includes("off") ?? false);
+    assert.match((await anna.root.locator(".note").textContent()) ?? "", /Switched off/);
+    assert.match(await anna.root.locator(".led").ariaSnapshot(), /Light: off/);
+    await until("the note", async () => (await visit.page.locator(".note.killed").count()) === 1);
+    await visit.picture("6-handset-killed");
+    await visit.order("anna", "start");
+    await anna.shows("off");
+    await until("a picture", async () => new Set(wordsOf(await anna.pixels())).size > 3);
+  });
+
+  it("is used by keyboard alone, from the first Tab over connect to the hang up", async () => {
     const { keyboard } = visit.page;
     await visit.page.locator("body").click({ position: { x: 2, y: 2 } });
     const focused = () =>
       visit.page.evaluate("document.activeElement.closest('[data-handset]')?.dataset.handset ?? ''") as Promise<string>;
     for (let tabs = 0; tabs < 40 && (await focused()) !== "anna"; tabs++) await keyboard.press("Tab");
     assert.equal(await focused(), "anna");
+    const outline = "getComputedStyle(document.activeElement).outlineStyle";
+    assert.notEqual(await visit.page.evaluate(outline), "none", "what has the focus is to be seen");
+    await keyboard.press("n");
+    await anna.shows("verified");
     await keyboard.press("1");
     await anna.shows("dial");
     await keyboard.press("c");
@@ -180,15 +218,72 @@ describe("page", function () {
     await carl.press("connect");
     await carl.shows("verified");
     await until("three columns and the server", async () => (await visit.page.locator(".heads span").count()) === 4);
-    await visit.picture("6-three-handsets");
-    await visit.page.getByRole("button", { name: "Remove: carl" }).click();
+    await visit.picture("7-three-handsets");
+  });
+
+  it("lets one call in at a time: whoever comes second is told busy", async () => {
+    const carl = visit.handset("carl");
+    for (const handset of [anna, berta]) {
+      await handset.dial("2");
+    }
+    await anna.press("call");
+    await carl.shows("incoming");
+    await berta.press("call");
+    assert.equal((await berta.shows("ended")).why, "busy");
+    assert.match(await berta.words(), /Busy/);
+    await carl.press("hang-up");
+    assert.equal((await anna.shows("ended")).why, "declined");
+    for (const handset of [anna, berta, carl]) await handset.home();
+  });
+
+  it("lets one of two win who call each other at once", async () => {
+    for (const [handset, key] of [
+      [anna, "1"],
+      [berta, "0"],
+    ] as const) {
+      await handset.dial(key);
+    }
+    await Promise.all([anna.press("call"), berta.press("call")]);
+    await until("one that rings and one that hears it", async () => {
+      const screens = [await anna.screen(), await berta.screen()].sort();
+      return screens.join() === "incoming,ringing-out";
+    });
+    const [callee, caller] = (await anna.screen()) === "incoming" ? [anna, berta] : [berta, anna];
+    await callee.press("call");
+    await Promise.all([callee.shows("in-call"), caller.shows("in-call")]);
+    assert.deepEqual((await callee.facts()).sas, (await caller.facts()).sas);
+    await caller.press("hang-up");
+    await Promise.all([callee.shows("ended"), caller.shows("ended")]);
+    for (const handset of [anna, berta]) await handset.home();
+  });
+
+  it("removes a handset", async () => {
+    await visit.order("carl", "remove");
     await until("two handsets", async () => (await visit.page.locator(".handset").count()) === 2);
   });
 
+  it("writes on a handset in the language of its display, and that is a setting of the handset", async () => {
+    await visit.place("berta").locator(".below select").selectOption("zh");
+    await until(
+      "Chinese keys",
+      async () => (await berta.root.locator('[data-key="connect"]').textContent()) === "连接",
+    );
+    await berta.shows("off");
+    assert.equal(await berta.root.getAttribute("lang"), "zh");
+    assert.match(await berta.words(), /请按连接|连接/);
+    assert.equal(await anna.root.getAttribute("lang"), "en");
+    await visit.picture("8-two-languages");
+    await visit.place("berta").locator(".below select").selectOption("en");
+    await until("English keys", async () => (await berta.root.getAttribute("lang")) === "en");
+    await berta.shows("off");
+    await berta.press("connect");
+    await berta.shows("verified");
+  });
+
   it("cuts a line and makes it whole again; the handset comes back without RSA", async () => {
-    await visit.page.locator(".place", { has: anna.root }).locator("[data-wire=cut]").click();
+    await visit.place("anna").locator("[data-wire=cut]").click();
     await anna.shows("lost");
-    await visit.page.locator(".place", { has: anna.root }).locator("[data-wire=open]").click();
+    await visit.place("anna").locator("[data-wire=open]").click();
     await anna.shows("verified", 15_000);
     await until("the note", async () => (await visit.page.locator(".note.resumed").count()) > 0);
   });
@@ -197,8 +292,23 @@ describe("page", function () {
     await visit.page.locator("#kill-server").click();
     await Promise.all([anna.shows("lost"), berta.shows("lost")]);
     assert.match((await visit.page.locator(".server").textContent()) ?? "", /down/);
-    await visit.picture("7-server-killed");
+    await visit.picture("9-server-killed");
     await visit.page.locator("#start-server").click();
+    await Promise.all([anna.shows("verified", 15_000), berta.shows("verified", 15_000)]);
+  });
+
+  it("says on both displays that the server is gone in the middle of a call, and that keys are erased here only", async () => {
+    await call(anna, berta);
+    for (const handset of [anna, berta]) await handset.press("call");
+    await visit.page.locator("#kill-server").click();
+    for (const handset of [anna, berta]) {
+      await until("the news", async () => /Server lost/.test(await handset.words()));
+    }
+    await visit.picture("10-server-killed-in-call");
+    for (const handset of [anna, berta]) await handset.press("hang-up");
+    for (const handset of [anna, berta]) assert.equal((await handset.shows("ended")).erased, "here");
+    await visit.page.locator("#start-server").click();
+    for (const handset of [anna, berta]) await handset.press("hang-up");
     await Promise.all([anna.shows("verified", 15_000), berta.shows("verified", 15_000)]);
   });
 
@@ -217,17 +327,24 @@ describe("page", function () {
     assert.ok((await rows.count()) > before);
   });
 
-  it("fits a narrow screen, in the dark, in German", async () => {
-    const narrow = await stage.visit({ width: 360, height: 740, locale: "de-DE", colourScheme: "dark" });
-    await narrow.handset("anna").root.waitFor();
-    await until("a picture", async () => (await narrow.handset("anna").root.getAttribute("data-screen")) !== null);
-    const wider = await narrow.page.evaluate("document.documentElement.scrollWidth - innerWidth");
-    assert.equal(wider, 0, "nothing sticks out");
-    assert.equal(await narrow.page.locator("html").getAttribute("lang"), "de");
-    assert.equal((await narrow.handset("anna").root.locator("canvas").boundingBox())?.width, 320);
-    await narrow.picture("8-narrow");
-    await narrow.close();
-  });
+  for (const [locale, width, colourScheme] of [
+    ["de-DE", 360, "dark"],
+    ["en-GB", 390, "light"],
+    ["zh-CN", 390, "dark"],
+  ] as const) {
+    it(`fits a screen of ${width} pixels, ${colourScheme}, ${locale}`, async () => {
+      const narrow = await stage.visit({ width, height: 740, locale, colourScheme });
+      await until("a screen", async () => (await narrow.handset("anna").screen()) !== "");
+      const wider = await narrow.page.evaluate("document.documentElement.scrollWidth - innerWidth");
+      assert.equal(wider, 0, "nothing sticks out");
+      assert.equal(await narrow.page.locator("html").getAttribute("lang"), locale.slice(0, 2));
+      assert.equal(await narrow.handset("anna").root.getAttribute("lang"), "en", "its own");
+      assert.equal(await narrow.page.evaluate("document.fonts.check('15px \"Feldfon Han\"', '中')"), true);
+      assert.equal((await narrow.handset("anna").root.locator("canvas").boundingBox())?.width, 320);
+      await narrow.picture(`11-narrow-${locale}`);
+      await narrow.close();
+    });
+  }
 
   it("says nothing without the token", async () => {
     const stranger = await stage.visit({}, stage.address.replace(/#.*/, "#wrong"));

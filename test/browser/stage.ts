@@ -94,6 +94,7 @@ export interface Facts {
   sas: number[];
   erased: string;
   same: boolean;
+  why: string;
   [fact: string]: unknown;
 }
 
@@ -107,6 +108,15 @@ export class Visit {
 
   handset(name: string): OnPage {
     return new OnPage(this.page.locator(`[data-handset="${name}"]`), name);
+  }
+
+  /** A handset and what may be done to it. */
+  place(name: string): Locator {
+    return this.page.locator(".place", { has: this.handset(name).root });
+  }
+
+  async order(name: string, what: "kill" | "start" | "remove"): Promise<void> {
+    await this.place(name).locator(`[data-order="${what}"]`).click();
   }
 
   async picture(name: string): Promise<void> {
@@ -139,6 +149,26 @@ export class OnPage {
       assert.fail(`${this.name}: waited for ${screen}, shows ${await this.root.getAttribute("data-screen")}`);
     });
     return this.facts();
+  }
+
+  async screen(): Promise<string> {
+    return (await this.root.getAttribute("data-screen")) ?? "";
+  }
+
+  /** In the phonebook some digits scroll: there # comes first. */
+  async dial(number: string): Promise<void> {
+    if ((await this.screen()) === "phonebook") await this.press("#");
+    await this.press(number);
+    await this.shows("dial");
+  }
+
+  /** Hang up leads back to where the phonebook is one press away. */
+  async home(): Promise<void> {
+    for (let presses = 0; !["verified", "phonebook"].includes(await this.screen()); presses++) {
+      assert.ok(presses < 6, `${this.name} does not find home from ${await this.screen()}`);
+      await this.press("hang-up");
+      await new Promise((resolve) => setTimeout(resolve, 150));
+    }
   }
 
   async facts(): Promise<Facts> {

@@ -1,10 +1,11 @@
 /** The page of one handset: `feldfon-handset --board laptop`. */
-import { element } from "./dom.ts";
+import { element, lettering } from "./dom.ts";
 import { HandsetOnPage } from "./handset.ts";
 import { onKeyboard } from "./keyboard.ts";
 import { PageSound } from "./sound.ts";
 import { HANDSET_TEXTS, preferredLanguage } from "./texts.ts";
 
+await lettering();
 const language = preferredLanguage();
 const texts = HANDSET_TEXTS[language];
 document.documentElement.lang = language;

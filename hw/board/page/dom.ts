@@ -23,6 +23,11 @@ export function icon(path: string): SVGSVGElement {
   return svg;
 }
 
+/** The display's own lettering: a text drawn before it is there keeps its empty boxes in some browsers. */
+export async function lettering(): Promise<void> {
+  await document.fonts.load('15px "Feldfon Han"', "中").catch(() => undefined);
+}
+
 function setAttributes(made: Element, attributes: Attributes): void {
   for (const [name, value] of Object.entries(attributes)) {
     if (value !== undefined && value !== false) made.setAttribute(name, value === true ? "" : String(value));
