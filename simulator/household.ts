@@ -19,6 +19,7 @@ import { LineProxy } from "./proxy.ts";
 import { TraceTail } from "./trace-tail.ts";
 
 const NAMES = ["anna", "berta", "carl", "dora", "emil", "frida"] as const;
+export const MOST_HANDSETS = NAMES.length;
 const LOOK_MS = 100;
 const STATE_MS = 1_500;
 const HOST = "127.0.0.1";

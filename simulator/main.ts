@@ -8,7 +8,7 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { LANGUAGES, type Language } from "@feldfon/hw/board/page/texts";
 import { type DemoReport, runDemo } from "./demo.ts";
-import { Household } from "./household.ts";
+import { Household, MOST_HANDSETS } from "./household.ts";
 import { openHouseholdPage } from "./page-server.ts";
 
 const USAGE = `feldfon-simulator: a server and two handsets on this machine call each other
@@ -74,20 +74,21 @@ function parseFlags() {
 
 async function run(values: Values): Promise<number> {
   const folder = resolve(values.data ?? "simulator-data");
+  const port = whole("--port", values.port ?? "5060");
+  const pagePort = whole("--page-port", values["page-port"] ?? "8080");
+  const handsets = whole("--handsets", values.handsets ?? "2");
+  const language = languageIn(values.language ?? "en");
+  if (handsets > MOST_HANDSETS) throw new Error(`--handsets: at most ${MOST_HANDSETS}`);
   process.stdout.write("Starting a server and handsets (the first time each makes its key, which takes a moment) ..\n");
-  const household = await Household.open({
-    folder,
-    port: whole("--port", values.port ?? "5060"),
-    handsets: whole("--handsets", values.handsets ?? "2"),
-    language: languageIn(values.language ?? "en"),
-  });
-  const page = await openHouseholdPage(household, whole("--page-port", values["page-port"] ?? "8080"));
+  const household = await Household.open({ folder, port, handsets, language });
+  const page = await openHouseholdPage(household, pagePort);
+  const taken = port === 0 || household.server.port === port ? "" : ` (${port} is taken)`;
   process.stdout.write(`
   Open this in a browser of this machine:
 
     ${page.address}
 
-  Server  127.0.0.1:${household.server.port}, fingerprint ${household.server.fingerprint}
+  Server  127.0.0.1:${household.server.port}${taken}, fingerprint ${household.server.fingerprint}
   Data    ${folder}
 
   Ctrl-C ends all of it.

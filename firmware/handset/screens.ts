@@ -346,7 +346,7 @@ function inCall(state: State, place: Extract<State["place"], { name: "in-call" }
       title: words.compare,
       tone: "caution",
       blocks: [numbers("rows", sas, texts)],
-      pad: words.aloud,
+      pad: state.line.at === "up" ? words.aloud : texts.lost.title,
       facts,
     };
   }

@@ -135,7 +135,7 @@ export const de: Texts = {
     "not-authentic": {
       title: "Nicht echt",
       text: "Die Prüfung des Anrufs schlug fehl.",
-      next: "Verwaltung fragen.",
+      next: "Nichts Geheimes sagen. Verwaltung fragen.",
     },
     "heads-apart": {
       title: "Kein Vergleich",
@@ -145,7 +145,7 @@ export const de: Texts = {
     "two-directories": {
       title: "Zwei Listen",
       text: "Drüben gilt ein anderes Verzeichnis.",
-      next: "Verwaltung rufen.",
+      next: "Nicht weitermachen. Verwaltung rufen.",
     },
   },
 
