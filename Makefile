@@ -47,7 +47,8 @@ run-server: install ## only the server, e.g. make run-server ARGS="--data /tmp/f
 run-handset: atlas ## only a handset, e.g. make run-handset ARGS="--server HOST:5060 --server-key UID --name berta"
 	@bin/feldfon-handset $(ARGS)
 
-pictures: system-test atlas ## take the pictures of docs/pictures/ anew (chromium)
+pictures: system-test atlas ## make docs/pictures/ (chromium) and docs/screens/ anew
+	@bin/feldfon-node --disable-warning=ExperimentalWarning test/firmware/handset/pictures.ts
 	@bin/feldfon-node --disable-warning=ExperimentalWarning test/browser/pictures.ts
 
 bench: install ## measure, e.g. make bench ARGS="merkle --json"; without ARGS the list

@@ -165,6 +165,10 @@ describe("page", function () {
     await until("the dark", async () => (await anna.root.getAttribute("class"))?.includes("off") ?? false);
     assert.match((await anna.root.locator(".note").textContent()) ?? "", /Switched off/);
     assert.match(await anna.root.locator(".led").ariaSnapshot(), /Light: off/);
+    assert.ok(
+      wordsOf(await anna.pixels()).every((colour) => colour === 0),
+      "no picture outlives it",
+    );
     await until("the note", async () => (await visit.page.locator(".note.killed").count()) === 1);
     await visit.picture("6-handset-killed");
     await visit.order("anna", "start");

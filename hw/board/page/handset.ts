@@ -347,10 +347,16 @@ export class HandsetOnPage {
     this.root.dataset.screen = "";
     this.root.dataset.facts = "{}";
     this.#spoken.replaceChildren();
+    this.#paper.clearRect(0, 0, this.#canvas.width, this.#canvas.height);
     this.#led.dataset.colour = "off";
     this.#writeLight();
     this.#writeDark();
     this.#options.onScreen?.();
+  }
+
+  /** Asked for in one way only: a browser takes the first for all. */
+  get #paper(): CanvasRenderingContext2D {
+    return this.#canvas.getContext("2d", { willReadFrequently: true })!;
   }
 
   #writeDark(): void {
@@ -406,7 +412,7 @@ export class HandsetOnPage {
     const image = new ImageData(this.#canvas.width, pixels.length / this.#canvas.width);
     const colours = new Uint32Array(image.data.buffer);
     for (let at = 0; at < pixels.length; at++) colours[at] = colourOf(pixels[at]!);
-    this.#canvas.getContext("2d", { willReadFrequently: true })!.putImageData(image, 0, head.getUint16(2, true));
+    this.#paper.putImageData(image, 0, head.getUint16(2, true));
   }
 
   /* ---- sound ---- */
