@@ -237,7 +237,7 @@ export class Household {
 
   /** With the key and the name it has. @throws {ProgramError} when it does not start */
   async #switchOn(handset: Handset): Promise<void> {
-    if (handset.program) return;
+    if (handset.program || this.#closing) return;
     const { name, language, proxy, trace } = handset;
     const flags = [
       ...["--board", "laptop", "--json", "--language", language, "--name", name],
@@ -284,7 +284,8 @@ export class Household {
   /** In order: it takes leave of the server, its folder stays. */
   async #remove(handset: Handset): Promise<void> {
     const { name, program, proxy } = handset;
-    if (this.#busy.has(name)) return;
+    // At the end nobody is waited for who is just coming up.
+    if (this.#busy.has(name) && !this.#closing) return;
     this.#busy.add(name);
     await program?.end(() => program.endInput());
     proxy.close();

@@ -53,7 +53,7 @@ const order = (what: Order): void => {
 
 /* ---- top: what this is, the server, what to do first ---- */
 
-const serverState = element("span", { class: "state" });
+const serverState = element("span", { class: "state", role: "status" });
 const serverFacts = element("span", { class: "facts" });
 const kill = element("button", { type: "button", class: "quiet", id: "kill-server" }, texts.kill);
 const start = element("button", { type: "button", class: "strong", id: "start-server" }, texts.start);
@@ -104,8 +104,15 @@ function showServer(server: ServerShown): void {
   ];
   serverFacts.textContent = facts.join(" · ");
   serverFacts.title = fingerprint;
-  kill.hidden = !running;
-  start.hidden = running;
+  offer(running, kill, start);
+}
+
+/** One of the two can be pressed. Whoever pressed it by keyboard stands at the other one then. */
+function offer(running: boolean, kill: HTMLButtonElement, start: HTMLButtonElement): void {
+  const [shown, hidden] = running ? [kill, start] : [start, kill];
+  const stood = document.activeElement === hidden;
+  [shown.hidden, hidden.hidden] = [false, true];
+  if (stood) shown.focus();
 }
 
 function grouped(root: string): string {
@@ -129,11 +136,7 @@ function showHandsets(handsets: readonly HandsetShown[]): void {
     root.dataset.power = power;
     for (const [state, button] of wires) button.ariaPressed = String(state === wire);
     if (document.activeElement !== language) language.value = spoken;
-    const pressed = document.activeElement;
-    [kill.hidden, start.hidden] = [power === "off", power !== "off"];
-    // Whoever pressed one of the two by keyboard stands at the other now.
-    if (pressed === kill && kill.hidden) start.focus();
-    if (pressed === start && start.hidden) kill.focus();
+    offer(power !== "off", kill, start);
     handset.power(power);
   }
 }

@@ -293,7 +293,9 @@ describe("page", function () {
   });
 
   it("kills the server and starts it again; both handsets are back by themselves", async () => {
-    await visit.page.locator("#kill-server").click();
+    await visit.page.locator("#kill-server").focus();
+    await visit.page.keyboard.press("Enter");
+    await visit.page.locator("#start-server:focus").waitFor();
     await Promise.all([anna.shows("lost"), berta.shows("lost")]);
     assert.match((await visit.page.locator(".server").textContent()) ?? "", /down/);
     await visit.picture("9-server-killed");

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { request } from "node:http";
 import { PassThrough } from "node:stream";
 import { laptop } from "@feldfon/hw/board/laptop";
+import { openLocalPage } from "@feldfon/hw/board/local-page";
 import { FRAME_SAMPLES, PICTURE, parseFromPage, SOUND, SOUND_BYTES } from "@feldfon/hw/board/page/wire";
 import type { Board, BoardEvent, BoardOptions } from "@feldfon/hw/board/port";
 import { boards } from "@feldfon/hw/index";
@@ -264,10 +265,17 @@ describe("laptop board: who is let in", () => {
     const script = await get("/wire.ts");
     assert.match(String(script.headers["content-type"]), /^text\/javascript/);
     assert.ok(!script.body.includes("interface "));
+    assert.equal((await get("/handset/font.woff")).headers["content-type"], "font/woff");
     for (const path of ["/tsconfig.json", "/../laptop.ts", "/%2e%2e/laptop.ts", "/none"]) {
       assert.equal((await get(path)).status, 404, path);
     }
     assert.equal((await get("/", {}, "POST")).status, 405);
+  });
+
+  it("says where it runs from when there are scripts and no page", async () => {
+    const folders = new Map([["/", new URL("../", import.meta.url)]]);
+    const opening = openLocalPage({ ports: [0], folders, onVisitor: () => {} });
+    await assert.rejects(opening, { code: "no-page", message: /runs from the sources, never from dist/ });
   });
 
   it("does not answer under another name", async () => {
