@@ -63,11 +63,29 @@ export function openLog({
   return { debug: write("debug"), info: write("info"), warn: write("warn"), error: write("error") };
 }
 
-/** Lines gather for a moment, so that a call does not wait for a disk; what is left goes out when the process ends. */
+/**
+ * Lines gather for a moment, so that a call does not wait for each of them; what is left goes out when the process ends.
+ * Not pino's own gathering: at the end that tries for ever to write to a reader who is gone.
+ */
 function standardOutput(): DestinationStream {
-  const output = pino.destination({ sync: false, minLength: GATHERED_BYTES, periodicFlush: GATHERED_MS });
-  process.once("exit", () => output.flushSync());
-  return output;
+  let gathered = "";
+  let timer: NodeJS.Timeout | undefined;
+  const flush = (): void => {
+    clearTimeout(timer);
+    timer = undefined;
+    if (gathered !== "") process.stdout.write(gathered);
+    gathered = "";
+  };
+  // Nobody reads any more: a server without a log goes on.
+  process.stdout.on("error", () => {});
+  process.once("exit", flush);
+  return {
+    write(line) {
+      gathered += line;
+      if (gathered.length >= GATHERED_BYTES) flush();
+      else timer ??= setTimeout(flush, GATHERED_MS);
+    },
+  };
 }
 
 function redacted(fields: object): Record<string, unknown> {

@@ -24,6 +24,10 @@ function processes(): { pid: number; state: string; parent: number }[] {
   });
 }
 
+function commandOf(pid: number): string {
+  return readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
+}
+
 /** Ended ones that nobody has asked about yet do not run any more. */
 function running(pids: readonly number[]): number[] {
   return processes()
@@ -34,7 +38,7 @@ function running(pids: readonly number[]): number[] {
 async function allGone(pids: readonly number[]): Promise<void> {
   const untilMs = performance.now() + 15_000;
   while (running(pids).length > 0) {
-    if (performance.now() > untilMs) assert.fail(`still running: ${running(pids).join(", ")}`);
+    if (performance.now() > untilMs) assert.fail(`still running: ${running(pids).map(commandOf).join("; ")}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
