@@ -322,7 +322,8 @@ export class Household {
         void this.#askState();
         break;
       case "disconnected":
-        this.#note(at, "disconnected", { code: String(line.code) });
+        if (line.code === "left") this.#note(at, "left");
+        else this.#note(at, "disconnected", { code: String(line.code) });
         break;
       case "rings":
         this.#note(at, "rings");

@@ -360,7 +360,7 @@ function inCall(state: State, place: Extract<State["place"], { name: "in-call" }
   return {
     name: place.name,
     title: state.muted ? words.muted : words.title,
-    tone: state.distrust || state.muted || !compared ? "caution" : "ok",
+    tone: state.distrust || state.muted || !compared || state.line.at !== "up" ? "caution" : "ok",
     blocks: [name(peer), heard(place, texts), numbers("small", sas, texts), note],
     pad: words.pad,
     facts,

@@ -34,6 +34,7 @@ export type Note =
   | "connected"
   | "resumed"
   | "disconnected"
+  | "left"
   | "rings"
   | "in-call"
   | "voice"
