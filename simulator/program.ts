@@ -71,6 +71,10 @@ export class Program {
     return this.#lines;
   }
 
+  get pid(): number {
+    return this.#child.pid!;
+  }
+
   get running(): boolean {
     return !this.#exited;
   }

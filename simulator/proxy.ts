@@ -1,5 +1,5 @@
 /**
- * The wire between one handset and the server, in our hands: it can be cut, stalled and made whole again without
+ * The wire between one handset and the server, in our hands: it can be cut, stalled, lost and made whole again without
  * touching either. A handset reaches line (TCP) and voice (UDP) under one number, so the wire carries both.
  *
  *     handset -- TCP, UDP --> proxy's port ==== open | stalled | cut ==== server's port
@@ -14,13 +14,22 @@ const MOST_TRIES = 20;
 /** A handset opens a voice socket a call; older ones are over. */
 const MOST_VOICES = 4;
 
+/** Up: from the handset to the server. */
+export type Way = "up" | "down";
+
+interface Line {
+  readonly up: Socket;
+  readonly down: Socket;
+  /** What nothing comes through any more, not even that an end has closed. */
+  readonly lost: Set<Way>;
+}
+
 export class LineProxy {
   readonly port: number;
   readonly #serverPort: number;
   readonly #listener: Server;
   readonly #voice: UdpSocket;
-  /** Both ends of each line. */
-  readonly #lines = new Set<readonly [handset: Socket, server: Socket]>();
+  readonly #lines = new Set<Line>();
   /** By the handset's own voice port, oldest first. */
   readonly #voices = new Map<number, UdpSocket>();
   #state: WireState = "open";
@@ -63,22 +72,37 @@ export class LineProxy {
   /** As if the cable were pulled: lines break at once, new ones do not come about. */
   cut(): void {
     this.#state = "cut";
-    for (const line of this.#lines) for (const end of line) end.resetAndDestroy();
+    for (const { up, down } of this.#lines) for (const end of [up, down]) end.resetAndDestroy();
+  }
+
+  /** In order, as by somebody in between who has had enough of this line (FIN); new ones come about. */
+  finish(): void {
+    for (const { up, down } of this.#lines) for (const end of [up, down]) end.end();
+  }
+
+  /** As when somebody in between forgets a line: it stays open and swallows what it is given; new ones come about. */
+  lose(...ways: readonly Way[]): void {
+    for (const line of this.#lines) {
+      for (const way of ways) {
+        line.lost.add(way);
+        line[way].unpipe().resume();
+      }
+    }
   }
 
   /** As in a dead spot: nothing breaks, nothing passes. */
   stall(): void {
     this.#state = "stalled";
-    for (const line of this.#lines) for (const end of line) end.unpipe().pause();
+    for (const { up, down } of this.#lines) for (const end of [up, down]) end.unpipe().pause();
   }
 
   restore(): void {
     const stalled = this.#state === "stalled";
     this.#state = "open";
     if (!stalled) return;
-    for (const [handset, server] of this.#lines) {
-      handset.pipe(server);
-      server.pipe(handset);
+    for (const line of this.#lines) {
+      this.#carry(line, "up");
+      this.#carry(line, "down");
     }
   }
 
@@ -96,18 +120,28 @@ export class LineProxy {
       return;
     }
     const server = connect({ host: HOST, port: this.#serverPort, noDelay: true });
-    const line = [handset, server] as const;
+    // What is read at one end goes the way that is named after it.
+    const line: Line = { up: handset, down: server, lost: new Set() };
     this.#lines.add(line);
-    for (const [end, other] of [line, [server, handset] as const]) {
+    for (const [way, end, other] of [
+      ["up", handset, server],
+      ["down", server, handset],
+    ] as const) {
+      const gone = (): void => void (line.lost.has(way) || other.destroy());
       // One end gone, the other goes: whatever the reason was.
-      end.on("error", () => other.destroy());
+      end.on("error", gone);
       end.on("close", () => {
-        other.destroy();
-        this.#lines.delete(line);
+        gone();
+        if (handset.destroyed && server.destroyed) this.#lines.delete(line);
       });
-      if (this.#state === "open") end.pipe(other);
+      if (this.#state === "open") this.#carry(line, way);
       else end.pause();
     }
+  }
+
+  #carry(line: Line, way: Way): void {
+    if (line.lost.has(way)) line[way].resume();
+    else line[way].pipe(line[way === "up" ? "down" : "up"]);
   }
 
   #voiceOf(port: number): UdpSocket {

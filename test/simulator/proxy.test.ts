@@ -40,6 +40,36 @@ describe("simulator line", () => {
     assert.equal(await answerTo(await line(), "hello"), "hello");
   });
 
+  it("closes in order, and takes new lines at once", async () => {
+    const socket = await line();
+    assert.equal(await answerTo(socket, "one"), "one");
+    proxy.finish();
+    await once(socket, "end");
+    assert.equal(await answerTo(await line(), "two"), "two");
+  });
+
+  for (const way of ["up", "down"] as const) {
+    it(`swallows what goes ${way} on a lost line and tells neither end, and takes new lines at once`, async () => {
+      const said: string[] = [];
+      const ends = new Promise<Socket>((resolve) =>
+        server.once("connection", (end: Socket) => {
+          end.on("data", (data) => said.push(String(data)));
+          resolve(end);
+        }),
+      );
+      const socket = await line();
+      assert.equal(await answerTo(socket, "one"), "one");
+      const serverEnd = await ends;
+      proxy.lose(way);
+      assert.equal(await answerTo(socket, "two"), undefined);
+      assert.deepEqual(said, way === "up" ? ["one"] : ["one", "two"]);
+      const [closer, other] = way === "up" ? [socket, serverEnd] : [serverEnd, socket];
+      closer.destroy();
+      assert.equal(await answerTo(await line(), "three"), "three");
+      assert.equal(other.destroyed, false);
+    });
+  }
+
   it("breaks at once when it is cut, lets nobody through, and is whole again", async () => {
     const socket = await line();
     assert.equal(await answerTo(socket, "one"), "one");
