@@ -1,7 +1,10 @@
 /**
  * Some handsets in a process that may be killed at any moment; their last heads are on disk, as a handset's is.
  *
- *     parent: hold | go | cut | stall | state          child: every handset joins, calls at random, answers
+ *     parent: a question                 child: the states of all its handsets
+ *                                               unasked, at once: what a handset was told (oracle.ts)
+ *
+ * They call each other at random, leave and join again. While held they answer calls and come back, and begin nothing.
  */
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import path from "node:path";
@@ -10,29 +13,24 @@ import { readSignedHead, type SignedHead } from "@feldfon/protocol/directory/tre
 import { ProtocolError } from "@feldfon/protocol/errors";
 import type { PublicKey, Uid } from "@feldfon/protocol/identity";
 import { openVault } from "@feldfon/vault";
+import { Chance } from "./chance.ts";
 import { LoadHandset } from "./handset.ts";
+import { type HandsetState, shownHead, type Told } from "./oracle.ts";
 
-export type HandsetsQuestion = "hold" | "go" | "cut" | "stall" | "state";
+export type HandsetsQuestion = "hold" | "go" | "cut" | "stall" | "hang up" | "state" | { newcomer: number };
 
-export interface HandsetState {
-  uid: Uid;
-  connected: boolean;
-  /** A phonebook with this row has been acknowledged since the process began. */
-  acknowledged: boolean;
-  stuck: string | undefined;
-  root: string | undefined;
-  rows: Uid[];
-  /** Calls that are agreed and have not ended, as this end believes. */
-  talking: { callId: string; peer: Uid }[];
-}
+export type HandsetsWord = { told: Told } | { states: HandsetState[] };
 
+/** What every handset of the crowd is called, and no other. */
+const CROWD = /^Handset \d+$/;
 /** How long `stall` reads nothing. */
 const STALL_MS = 2_000;
 
-const [port, uid, folder, from, count] = process.argv.slice(2) as [string, string, string, string, string];
+const [port, uid, folder, seed, ...numbers] = process.argv.slice(2) as [string, string, string, string, ...string[]];
 const vault = openVault();
-let calling = true;
+let held = false;
 
+const say = (word: HandsetsWord): void => void process.send?.(word);
 const headFile = (n: number): string => path.join(folder, `head-${n}`);
 
 function lastHead(n: number, serverKey: PublicKey): SignedHead | undefined {
@@ -52,68 +50,83 @@ function saveHead(n: number, { bytes, signature }: SignedHead): void {
   renameSync(`${headFile(n)}.new`, headFile(n));
 }
 
-const acknowledged = new Set<Uid>();
-const handsets = await Promise.all(
-  Array.from({ length: Number(count) }, async (_, index) => {
-    const n = Number(from) + index;
-    const place = { port: Number(port), uid: uid as Uid };
-    const handset = await LoadHandset.make({ vault, n, place, last: (serverKey) => lastHead(n, serverKey) });
-    for (const event of ["connected", "directory"]) {
-      handset.told.on(event, ({ change }) => {
-        acknowledged.add(handset.uid);
-        if (change) saveHead(n, change.head);
-      });
-    }
-    void handset.join();
-    void talk(handset);
-    return handset;
-  }),
-);
+const handsets = await Promise.all(numbers.map((n) => begin(Number(n))));
 
-/** Calls somebody, talks for a while, hangs up, over and over. */
-async function talk(handset: LoadHandset): Promise<never> {
+async function begin(n: number): Promise<LoadHandset> {
+  const place = { port: Number(port), uid: uid as Uid };
+  const handset = await LoadHandset.make({ vault, n, place, last: (serverKey) => lastHead(n, serverKey) });
+  handset.told.on("step", ({ step }) => {
+    if (step === "1.1") say({ told: { what: "registered", uid: handset.uid } });
+  });
+  for (const event of ["connected", "directory"]) {
+    handset.told.on(event, ({ change }) => {
+      if (!change) return;
+      const { head, hash } = change.head as SignedHead;
+      saveHead(n, change.head);
+      say({ told: { what: "head", epoch: head.epoch, content: shownHead(head), hash: hash.toString("hex") } });
+    });
+  }
+  void handset.join();
+  void live(handset, new Chance(Number(seed) + n));
+  return handset;
+}
+
+async function live(handset: LoadHandset, chance: Chance): Promise<never> {
   for (;;) {
-    await pause(200 + Math.random() * 1_000);
-    const others = handset.follower?.rows.slice(1).filter((row) => row.uid !== handset.uid) ?? [];
-    const other = others[Math.floor(Math.random() * others.length)];
-    if (!calling || !handset.connected || handset.inCall || !other) continue;
-    try {
-      await handset.dial(other.uid);
-    } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error;
-      continue;
-    }
-    await pause(500 + Math.random() * 2_000);
-    // While held, calls stay as they are: that is when both ends are compared.
-    while (!calling) await pause(50);
-    handset.hangUp();
+    await pause(chance.between(200, 1_200));
+    if (held || !handset.connected || handset.inCall) continue;
+    if (chance.next() < 0.3) await goAndCome(handset, chance);
+    else await call(handset, chance);
   }
 }
 
+async function goAndCome(handset: LoadHandset, chance: Chance): Promise<void> {
+  say({ told: { what: "leaving", uid: handset.uid } });
+  await handset.leave();
+  await pause(chance.between(0, 300));
+  await handset.join();
+}
+
+/** Calls somebody, talks for a while, hangs up. */
+async function call(handset: LoadHandset, chance: Chance): Promise<void> {
+  const others = handset.follower?.rows.filter((row) => CROWD.test(row.name) && row.uid !== handset.uid) ?? [];
+  if (others.length === 0) return;
+  try {
+    await handset.dial(chance.of(others).uid);
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+    return;
+  }
+  await pause(chance.between(300, 2_500));
+  // While held, calls stay as they are: that is when both ends are compared.
+  while (held) await pause(50);
+  handset.hangUp();
+}
+
 function states(): HandsetState[] {
-  return handsets.map((handset) => ({
-    uid: handset.uid,
-    connected: handset.connected,
-    acknowledged: acknowledged.has(handset.uid),
-    stuck: handset.stuck,
-    root: handset.head?.head.seedRoot.toString("hex"),
-    rows: handset.follower?.rows.map((row) => row.uid) ?? [],
-    talking: handset.calls
-      .filter(({ agreed, ended }) => agreed && !ended)
-      .map(({ callId, peer }) => ({ callId, peer })),
+  return handsets.map(({ uid, name, connected, stuck, head, follower, calls }) => ({
+    uid,
+    name,
+    connected,
+    stuck,
+    head: head && shownHead(head.head),
+    rows: follower?.rows.slice(1).map((row) => row.uid) ?? [],
+    calls,
   }));
 }
 
 process.on("message", async (question: HandsetsQuestion) => {
-  if (question === "hold") calling = false;
-  if (question === "go") calling = true;
+  if (question === "hold") held = true;
+  if (question === "go") held = false;
+  if (question === "hang up") for (const handset of handsets) handset.hangUp();
   if (question === "cut") for (const handset of handsets) handset.drop();
   if (question === "stall") {
     for (const handset of handsets) handset.stall(true);
     await pause(STALL_MS);
     for (const handset of handsets) handset.stall(false);
   }
-  process.send?.(states());
+  if (typeof question === "object") handsets.push(await begin(question.newcomer));
+  say({ states: states() });
 });
 process.on("disconnect", () => process.exit());
-process.send?.(states());
+say({ states: states() });

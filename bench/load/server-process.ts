@@ -1,9 +1,11 @@
 /** A server in a process of its own, with a folder that goes with it; it may be killed and started again. */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { openStore } from "@feldfon/server/store";
+import type { StoredState } from "@feldfon/server/store-port";
 import type { ServerPlace } from "./handset.ts";
 import type { ServerAnswers, ServerQuestion } from "./server.ts";
 
@@ -17,9 +19,12 @@ export class ServerProcess {
     this.#folder = folder;
   }
 
-  /** @param rows that are in the directory already and belong to nobody */
-  static async start({ rows = 0 }: { rows?: number } = {}): Promise<ServerProcess> {
-    const server = new ServerProcess(await mkdtemp(path.join(tmpdir(), "feldfon-load-")));
+  /**
+   * @param rows that are in the directory already and belong to nobody
+   * @param within folder that its own is made in
+   */
+  static async start({ rows = 0, within = tmpdir() }: { rows?: number; within?: string } = {}): Promise<ServerProcess> {
+    const server = new ServerProcess(await mkdtemp(path.join(within, "feldfon-load-")));
     const nobody = { FELDFON_LOAD_ROWS: String(rows) };
     await server.#run(rows > 0 ? ["--grace-ms", "3600000"] : [], nobody);
     return server;
@@ -33,14 +38,14 @@ export class ServerProcess {
     return this.#child!.pid!;
   }
 
-  /** One question at a time. */
+  /** One question at a time. @throws {Error} when the server has ended by itself */
   ask<Question extends ServerQuestion>(question: Question): Promise<ServerAnswers[Question]> {
     const answer = this.#asking.then(async () => {
-      this.#child!.send(question);
-      const [told] = await once(this.#child!, "message");
-      return told as ServerAnswers[Question];
+      const child = this.#child!;
+      child.send(question);
+      return (await answerOf(child)) as ServerAnswers[Question];
     });
-    this.#asking = answer;
+    this.#asking = answer.catch(() => {});
     return answer;
   }
 
@@ -58,15 +63,35 @@ export class ServerProcess {
     await over;
   }
 
-  /** On the same disk and port. @param full the disk takes no more pages than it has */
-  async restart(full = false): Promise<void> {
+  /** What a server that is killed has left on its disk, read from a copy. */
+  async stored(): Promise<StoredState> {
+    const copy = await mkdtemp(path.join(tmpdir(), "feldfon-load-"));
+    try {
+      await cp(this.#folder, copy, { recursive: true });
+      const store = await openStore(path.join(copy, "directory.sqlite"));
+      try {
+        return await store.load();
+      } finally {
+        await store.close();
+      }
+    } finally {
+      await rm(copy, { recursive: true });
+    }
+  }
+
+  /** On the same disk and port. @param full the store takes no more pages than it has, as if the disk were full */
+  async restart({ full = false } = {}): Promise<void> {
     await this.#run(["--port", String(this.place.port)], full ? { FELDFON_LOAD_MAX_PAGES: "1" } : {});
   }
 
+  /** Also when it is killed. */
   async stop(): Promise<void> {
-    const over = once(this.#child!, "exit");
-    this.#child!.disconnect();
-    await over;
+    const child = this.#child!;
+    if (child.exitCode === null && child.signalCode === null) {
+      const over = once(child, "exit");
+      child.disconnect();
+      await over;
+    }
     await rm(this.#folder, { recursive: true });
   }
 
@@ -78,7 +103,20 @@ export class ServerProcess {
       stdio: ["ignore", "ignore", "inherit", "ipc"],
     });
     this.#child = child;
-    const [place] = (await once(child, "message")) as [ServerPlace];
-    this.#place = place;
+    this.#place = (await answerOf(child)) as ServerPlace;
+  }
+}
+
+async function answerOf(child: ChildProcess): Promise<unknown> {
+  const over = new AbortController();
+  const { signal } = over;
+  try {
+    const ended = once(child, "exit", { signal }).then(([code, by]) => {
+      throw new Error(`the server has ended by itself: ${by ?? code}`);
+    });
+    const [answer] = await Promise.race([once(child, "message", { signal }), ended]);
+    return answer;
+  } finally {
+    over.abort();
   }
 }

@@ -21,7 +21,18 @@ export interface ServerAnswers {
   memory: { rssKiB: number; pssKiB: number; heapKiB: number };
   /** Of the loop since the last question, in ms. */
   delay: { p50: number; p99: number; max: number };
-  state: { epoch: number; slots: number; calls: number; root: string; rows: number; halfOpen: number; lines: number };
+  state: {
+    epoch: number;
+    slots: number;
+    calls: number;
+    root: string;
+    directoryRoot: string;
+    rows: number;
+    halfOpen: number;
+    lines: number;
+    /** Batches that could not be stored, up to now. */
+    batchesFailed: number;
+  };
   close: Record<string, never>;
 }
 
@@ -78,9 +89,14 @@ const answers: { [Question in ServerQuestion]: () => Promise<ServerAnswers[Quest
       slots: vault.status().slotsInUse,
       calls: server.callsRunning,
       root: page.seedRoot!,
+      directoryRoot: page.directoryRoot!,
       rows: page.rows!,
       halfOpen: lines("half-open"),
       lines: lines("proven"),
+      batchesFailed: [...metrics.matchAll(/^feldfon_faults\S*\{.*\} (\d+)$/gm)].reduce(
+        (sum, [, n]) => sum + Number(n),
+        0,
+      ),
     };
   },
   async close() {
