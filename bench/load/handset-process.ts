@@ -20,6 +20,8 @@ import type { CallState, HandsetState, Told } from "./oracle.ts";
 
 const START_MS = 30_000;
 const PRESS_MS = 200;
+/** A press that changed nothing is tried again after this time, and not before: the next screen may be on its way. */
+const AGAIN_MS = 2_000;
 
 /** From each screen one press nearer to the phonebook. A call that rings is answered, one that goes on is left alone. */
 const PRESSES: Readonly<Record<string, string>> = {
@@ -34,6 +36,8 @@ const PRESSES: Readonly<Record<string, string>> = {
   fault: "hang-up",
   battery: "hang-up",
 };
+
+const NO_SCREEN = { name: "", facts: {} };
 
 export interface HandsetProcessOptions {
   /** Of its key in the pool. */
@@ -51,7 +55,9 @@ export class HandsetProcess {
   readonly #options: HandsetProcessOptions;
   #program: Program | undefined;
   #uid: Uid | undefined;
-  #screen = "";
+  #screen: { name: string; facts: Record<string, unknown> } = NO_SCREEN;
+  /** When a press for this screen was made. */
+  #pressedMs = 0;
   #connected = false;
   #stuck: string | undefined;
   #directory: DirectoryShown | undefined;
@@ -113,7 +119,7 @@ export class HandsetProcess {
     const { name, folder, server } = this.#options;
     this.#directory = undefined;
     this.#stuck = undefined;
-    this.#screen = "";
+    this.#screen = NO_SCREEN;
     this.#calls = [];
     const flags = ["--board", "terminal", "--json", "--language", "en", "--name", name];
     flags.push(
@@ -158,27 +164,39 @@ export class HandsetProcess {
 
   /** One thing that its owner does. */
   #press(): void {
-    const press = PRESSES[this.#screen];
-    if (press !== undefined) return this.#program!.send(`press ${press}`);
-    if (this.#held || Date.now() < this.#nextMs) return;
+    const nowMs = Date.now();
+    const { name } = this.#screen;
+    const press = PRESSES[name];
+    if (press !== undefined) {
+      if (nowMs < this.#pressedMs + AGAIN_MS) return;
+      this.#pressedMs = nowMs;
+      return this.#program!.send(`press ${press}`);
+    }
+    if (this.#held || nowMs < this.#nextMs) return;
     const { chance } = this.#options;
-    this.#nextMs = Date.now() + chance.between(500, 3_000);
-    if (this.#screen === "in-call") this.#program!.send("press hang-up");
-    if (this.#screen === "dial") this.#program!.send("press hang-up");
-    const others = this.#directory?.contacts.filter(({ own, name }) => !own && isOneOfUs(name)) ?? [];
-    if (this.#screen === "phonebook" && others.length > 0) void this.#dial(chance.of(others));
+    this.#nextMs = nowMs + chance.between(500, 3_000);
+    if (name === "in-call" || name === "dial") return this.#program!.send("press hang-up");
+    const others = this.#directory?.contacts.filter((contact) => !contact.own && isOneOfUs(contact)) ?? [];
+    if (name === "phonebook" && others.length > 0) void this.#dial(chance.of(others));
   }
 
+  /** Ids close up when somebody leaves: who is found under the digits is looked at before Call is pressed. */
   async #dial({ id }: ContactShown): Promise<void> {
     const program = this.#program!;
-    program.send(`key ${id}`);
+    // The phonebook has uses of its own for some digits, not for a zero in front.
+    program.send(`key 0${id}`);
     await pause(PRESS_MS / 2);
-    if (this.#screen === "dial") program.send("press call");
+    const { name, facts } = this.#screen;
+    const found = this.#directory?.contacts.find(({ uid }) => uid === facts.uid);
+    if (name === "dial" && found && isOneOfUs(found)) program.send("press call");
   }
 
   #heard(line: Line): void {
-    if (line.type === "screen") this.#screen = String(line.name);
     if (line.type === "event") this.#happened(line as unknown as LineEvent);
+    if (line.type !== "screen") return;
+    const { name, facts } = line as { name: string; facts: Record<string, unknown> };
+    if (name !== this.#screen.name) this.#pressedMs = 0;
+    this.#screen = { name, facts };
   }
 
   #happened(event: LineEvent): void {
@@ -223,6 +241,6 @@ export function handsetName(index: number): string {
   return `Phone ${index}`;
 }
 
-function isOneOfUs(name: string): boolean {
+function isOneOfUs({ name }: ContactShown): boolean {
   return /^Phone \d+$/.test(name);
 }

@@ -134,11 +134,14 @@ export class Oracle {
 export function callsApart(handsets: readonly HandsetState[]): string[] {
   const wrong: string[] = [];
   const ends = new Map(handsets.map(({ uid, calls }) => [uid, new Map(calls.map((call) => [call.callId, call]))]));
+  const names = new Map(handsets.map(({ uid, name }) => [uid, name]));
   for (const { name, calls } of handsets) {
     for (const call of calls) {
       const theirs = ends.get(call.peer)?.get(call.callId);
       if (goesOn(call) && !(theirs && goesOn(theirs))) {
-        wrong.push(`${name} is in call ${call.callId.slice(0, 8)} with ${short(call.peer)}, which ${shownEnd(theirs)}`);
+        wrong.push(
+          `${name} is in call ${call.callId.slice(0, 8)} with ${names.get(call.peer)}, which ${shownEnd(theirs)}`,
+        );
       }
       if (call.agreed && call.ended?.erased === "none") wrong.push(`${name} does not say that a call's keys are gone`);
       if (call.ended?.erased !== "both" || !theirs) continue;
