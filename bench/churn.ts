@@ -2,7 +2,8 @@
  * 100 handsets join, call in pairs, lose their lines, come back, leave and join again, five minutes long; none is lost.
  *
  * FELDFON_BENCH_SECONDS and FELDFON_BENCH_SEED change how long, and which decisions. Every handset verifies everything
- * that the product's does. The oracle compares at the end, when all have come to rest (load/churn.ts).
+ * that the product's does. The oracle listens all the time and compares at the end, when all have come to rest, and
+ * once more what the killed server has left on its disk (load/churn.ts, load/oracle.ts).
  */
 import { openVault } from "@feldfon/vault";
 import { churn } from "./load/churn.ts";
@@ -15,6 +16,9 @@ const SECONDS = Number(process.env.FELDFON_BENCH_SECONDS ?? 300);
 const SEED = Number(process.env.FELDFON_BENCH_SEED ?? Date.now() % 1_000_000);
 
 export async function run(): Promise<{ name: "churn"; figures: Figure[] }> {
+  process.stderr.write(
+    `seed ${SEED}: FELDFON_BENCH_SEED=${SEED} FELDFON_BENCH_SECONDS=${SECONDS} npm run bench -- churn\n`,
+  );
   const vault = openVault();
   const server = await ServerProcess.start();
   const told = await churn(vault, server, { handsets: HANDSETS, seconds: SECONDS, seed: SEED });
@@ -27,6 +31,7 @@ export async function run(): Promise<{ name: "churn"; figures: Figure[] }> {
       stated("time", SECONDS, "s"),
       { name: "handsets", value: HANDSETS, unit: "" },
       { name: "joins", value: told.joins, unit: "" },
+      { name: "epochs", value: told.epochs, unit: "" },
       { name: "lines lost and resumed", value: told.resumes, unit: "" },
       { name: "orderly leaves", value: told.leaves, unit: "" },
       { name: "calls agreed and ended", value: told.calls, unit: "" },

@@ -1,7 +1,8 @@
 /**
  * Handsets that join, call, are cut, come back, leave and join again, each at its own pace; and the oracle beside them.
  *
- *     live --until the time is over--> quiet: all connected, no calls --oracle--> close: no slot is left anywhere
+ *     live --until the time is over--> quiet: all connected, no calls --oracle--> leave: no slot is left anywhere
+ *                                                                                 kill: every epoch is on disk
  */
 import { once } from "node:events";
 import { setTimeout as pause } from "node:timers/promises";
@@ -10,15 +11,19 @@ import type { Vault } from "@feldfon/protocol/vault";
 import { Chance } from "./chance.ts";
 import { makeCrowd, offered } from "./crowd.ts";
 import type { LoadHandset } from "./handset.ts";
+import { Oracle } from "./oracle.ts";
 import type { ServerProcess } from "./server-process.ts";
 
 const OFFERED_PER_S = 60;
 /** Nothing that a handset does takes longer, retries included. */
 const STUCK_MS = 20_000;
 const QUIET_MS = 15_000;
+/** Both directions, j, and the ticket's two. */
+const SLOTS_A_LINE = 5;
 
 export interface Churned {
   joins: number;
+  epochs: number;
   resumes: number;
   leaves: number;
   /** Calls whose keys were agreed on both ends. */
@@ -29,7 +34,10 @@ export interface Churned {
   wrong: string[];
 }
 
-/** @param vault of all handsets, with nothing else in it */
+/**
+ * @param vault of all handsets, with nothing else in it
+ * @param server is killed at the end
+ */
 export async function churn(
   vault: Vault,
   server: ServerProcess,
@@ -37,9 +45,18 @@ export async function churn(
 ): Promise<Churned> {
   const crowd = await makeCrowd(vault, server.place, { from: 1, count: handsets, trusting: false });
   const counts = { joins: 0, resumes: 0, leaves: 0 };
-  for (const { told } of crowd) {
-    told.on("connected", ({ change }) => counts[change === undefined ? "resumes" : "joins"]++);
+  const oracle = new Oracle();
+  for (const handset of crowd) {
+    handset.told.on("connected", ({ change }) => counts[change === undefined ? "resumes" : "joins"]++);
+    handset.overhear((told) => oracle.hear(told));
   }
+  const goAndCome = async (handset: LoadHandset, awayMs: number): Promise<void> => {
+    counts.leaves++;
+    oracle.hear({ what: "leaving", uid: handset.uid });
+    await handset.leave();
+    await pause(awayMs);
+    await handset.join();
+  };
   const wrong: string[] = [];
   const untilMs = Date.now() + seconds * 1_000;
   await offered(crowd, OFFERED_PER_S, (handset) => handset.join());
@@ -47,24 +64,30 @@ export async function churn(
     crowd.map(async (handset) => {
       const chance = new Chance(seed + handset.n);
       while (Date.now() < untilMs) {
-        const step = await within(STUCK_MS, live(handset, crowd, chance, counts));
+        const step = await within(STUCK_MS, live(handset, crowd, chance, goAndCome));
         if (step === "late") wrong.push(`${handset.name} is stuck`);
         if (step === "late") return;
       }
     }),
   );
 
-  wrong.push(...(await quiet(crowd, server)));
-  wrong.push(...callsApart(crowd));
+  wrong.push(...(await quiet(crowd, server, oracle)));
+  wrong.push(...neverHeardOf(crowd));
   const ends = crowd.flatMap(({ calls }) => calls).filter(({ agreed }) => agreed);
-  await offered(crowd, 1_000, (handset) => handset.leave());
+  await offered(crowd, 1_000, (handset) => {
+    oracle.hear({ what: "leaving", uid: handset.uid });
+    return handset.leave();
+  });
   await pause(1_000);
   const { slots, calls } = await server.ask("state");
   if (slots > 0 || calls > 0) wrong.push(`the empty server holds ${slots} slots and ${calls} calls`);
   const left = vault.status().slotsInUse;
   if (left > 0) wrong.push(`the handsets, all gone, hold ${left} slots`);
+  await server.kill();
+  wrong.push(...oracle.wrong, ...oracle.onDisk(await server.stored()));
   return {
     ...counts,
+    epochs: oracle.epochs,
     calls: ends.length / 2,
     erasedOnBoth: ends.filter(({ ended }) => ended?.erased === "both").length / 2,
     wrong,
@@ -76,18 +99,13 @@ async function live(
   handset: LoadHandset,
   crowd: readonly LoadHandset[],
   chance: Chance,
-  counts: { leaves: number },
+  goAndCome: (handset: LoadHandset, awayMs: number) => Promise<void>,
 ): Promise<void> {
   if (!handset.connected) return await pause(50);
   const what = chance.next();
   if (what < 0.5) return await call(handset, chance.of(crowd), chance);
   if (what < 0.65) return handset.drop();
-  if (what < 0.75) {
-    counts.leaves++;
-    await handset.leave();
-    await pause(chance.between(0, 500));
-    return await handset.join();
-  }
+  if (what < 0.75) return await goAndCome(handset, chance.between(0, 500));
   await pause(chance.between(100, 1_000));
 }
 
@@ -107,49 +125,33 @@ async function call(handset: LoadHandset, other: LoadHandset, chance: Chance): P
 }
 
 /** Everyone comes to rest, and all have the same directory, with everyone in it. */
-async function quiet(crowd: readonly LoadHandset[], server: ServerProcess): Promise<string[]> {
+async function quiet(crowd: readonly LoadHandset[], server: ServerProcess, oracle: Oracle): Promise<string[]> {
   for (const untilMs = Date.now() + QUIET_MS; ; await pause(100)) {
     for (const handset of crowd) handset.hangUp();
-    const wrong = await differences(crowd, server);
+    const state = await server.ask("state");
+    const wrong = oracle.apart(
+      crowd.map((handset) => handset.state),
+      state,
+    );
+    if (state.lines !== crowd.length) wrong.push(`${state.lines} lines at the server, ${crowd.length} handsets`);
+    if (state.calls > 0) wrong.push(`${state.calls} calls go on at the server`);
+    if (state.slots !== SLOTS_A_LINE * crowd.length) {
+      wrong.push(`${state.slots} slots at the server, ${SLOTS_A_LINE} for each of ${crowd.length} lines expected`);
+    }
+    for (const handset of crowd) if (handset.inCall) wrong.push(`${handset.name} is in a call`);
     if (wrong.length === 0 || Date.now() > untilMs) return wrong;
   }
 }
 
-async function differences(crowd: readonly LoadHandset[], server: ServerProcess): Promise<string[]> {
-  const wrong: string[] = [];
-  const { root, rows, lines, slots, calls } = await server.ask("state");
-  if (rows !== crowd.length + 1) wrong.push(`${rows - 1} handsets in the directory, ${crowd.length} have joined`);
-  if (lines !== crowd.length) wrong.push(`${lines} lines at the server, ${crowd.length} handsets`);
-  if (calls > 0) wrong.push(`${calls} calls go on at the server`);
-  // Both directions, j, and the ticket's two.
-  if (slots !== 5 * crowd.length)
-    wrong.push(`${slots} slots at the server, 5 for each of ${crowd.length} lines expected`);
-  for (const handset of crowd) {
-    const { name, connected, stuck, head, follower } = handset;
-    if (stuck !== undefined) wrong.push(`${name} has given up: ${stuck}`);
-    if (!connected) wrong.push(`${name} is not connected`);
-    if (handset.inCall) wrong.push(`${name} is in a call`);
-    if (head?.head.seedRoot.toString("hex") !== root) wrong.push(`${name} has another root than the server`);
-    const missing = crowd.filter(({ uid }) => !follower?.rowOf(uid));
-    if (missing.length > 0) wrong.push(`${name} misses ${missing.map((other) => other.name).join(", ")}`);
-    const ids = new Set(follower?.rows.map(({ uid }) => uid));
-    if (ids.size !== rows) wrong.push(`${name} has ${ids.size} ids of ${rows}`);
-  }
-  return wrong;
-}
-
-/** A call that one end believes in and the other does not. */
-export function callsApart(crowd: readonly LoadHandset[]): string[] {
+/** Nobody's process was killed: whoever agreed to a call did so with somebody who knows of it, and both know its end. */
+function neverHeardOf(crowd: readonly LoadHandset[]): string[] {
   const wrong: string[] = [];
   const byUid = new Map(crowd.map((handset) => [handset.uid, handset]));
-  for (const handset of crowd) {
-    for (const { callId, peer, agreed, ended } of handset.calls) {
-      const theirs = byUid.get(peer)?.calls.find((other) => other.callId === callId);
-      if (!ended) wrong.push(`${handset.name}: a call has not ended`);
-      if (agreed && ended?.erased === "none") wrong.push(`${handset.name}: a call's keys were not erased`);
-      if (agreed && !theirs) wrong.push(`${handset.name}: the other end never heard of a call that was agreed`);
-      if (agreed && theirs && !theirs.ended)
-        wrong.push(`${handset.name}: the other end is still in a call that is over`);
+  for (const { name, calls } of crowd) {
+    for (const { callId, peer, agreed, ended } of calls) {
+      const theirs = byUid.get(peer)?.calls.some((other) => other.callId === callId);
+      if (!ended) wrong.push(`${name}: a call has not ended`);
+      if (agreed && !theirs) wrong.push(`${name}: the other end never heard of a call that was agreed`);
     }
   }
   return wrong;

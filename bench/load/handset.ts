@@ -17,6 +17,7 @@ import { HandsetLine } from "@feldfon/protocol/phone/handset-line";
 import type { Passed } from "@feldfon/protocol/phone/line";
 import type { KeyPair, Vault } from "@feldfon/protocol/vault";
 import { poolKey } from "../key-pool.ts";
+import { type CallState, type HandsetState, shownHead, type Told } from "./oracle.ts";
 import { TrustingFollower } from "./trusting-follower.ts";
 
 /** Where the server is, and which key is pinned. */
@@ -38,14 +39,6 @@ export interface HandsetOptions {
   passed?: (message: Passed) => void;
 }
 
-/** One handset's part of a call, as this handset knows it. */
-export interface CallRecord {
-  callId: string;
-  peer: Uid;
-  agreed: boolean;
-  ended: { why: string; erased: string } | undefined;
-}
-
 /** The server allows 16 half-open lines an address, so each handset comes from one of many (RFC 1122 §3.2.1.3 (g)). */
 function addressOf(n: number): string {
   return `127.0.${1 + (n >> 7)}.${2 + (n & 127)}`;
@@ -58,7 +51,7 @@ export class LoadHandset {
   readonly key: PublicKey;
   /** `connected`, `down` (code), and the names of PhoneEvent. */
   readonly told = new EventEmitter({ captureRejections: false });
-  readonly calls: CallRecord[] = [];
+  readonly calls: CallState[] = [];
   /** In the loop, seen from here. */
   connected = false;
   /** A code that only a person could go on from. */
@@ -120,6 +113,27 @@ export class LoadHandset {
   /** Of the line that is, or was last. */
   get bytesRead(): number {
     return this.#socket?.bytesRead ?? 0;
+  }
+
+  /** As an oracle compares it. */
+  get state(): HandsetState {
+    const { uid, name, connected, stuck, head, follower, calls } = this;
+    const rows = follower?.rows.slice(1).map((row) => row.uid) ?? [];
+    return { uid, name, connected, stuck, head: head && shownHead(head.head), rows, calls };
+  }
+
+  /** What the server acknowledges to this handset, and what it accepts, as it happens. */
+  overhear(hear: (told: Told) => void): void {
+    this.told.on("step", ({ step }) => {
+      if (step === "1.1") hear({ what: "registered", uid: this.uid });
+    });
+    for (const event of ["connected", "directory"]) {
+      this.told.on(event, ({ change }) => {
+        if (!change) return;
+        const { head, hash } = change.head as SignedHead;
+        hear({ what: "head", epoch: head.epoch, content: shownHead(head), hash: hash.toString("hex") });
+      });
+    }
   }
 
   get inCall(): boolean {

@@ -15,7 +15,7 @@ import type { PublicKey, Uid } from "@feldfon/protocol/identity";
 import { openVault } from "@feldfon/vault";
 import { Chance } from "./chance.ts";
 import { LoadHandset } from "./handset.ts";
-import { type HandsetState, shownHead, type Told } from "./oracle.ts";
+import type { HandsetState, Told } from "./oracle.ts";
 
 export type HandsetsQuestion = "hold" | "go" | "cut" | "stall" | "hang up" | "state" | { newcomer: number };
 
@@ -55,17 +55,10 @@ const handsets = await Promise.all(numbers.map((n) => begin(Number(n))));
 async function begin(n: number): Promise<LoadHandset> {
   const place = { port: Number(port), uid: uid as Uid };
   const handset = await LoadHandset.make({ vault, n, place, last: (serverKey) => lastHead(n, serverKey) });
-  handset.told.on("step", ({ step }) => {
-    if (step === "1.1") say({ told: { what: "registered", uid: handset.uid } });
-  });
   for (const event of ["connected", "directory"]) {
-    handset.told.on(event, ({ change }) => {
-      if (!change) return;
-      const { head, hash } = change.head as SignedHead;
-      saveHead(n, change.head);
-      say({ told: { what: "head", epoch: head.epoch, content: shownHead(head), hash: hash.toString("hex") } });
-    });
+    handset.told.on(event, ({ change }) => change && saveHead(n, change.head));
   }
+  handset.overhear((told) => say({ told }));
   void handset.join();
   void live(handset, new Chance(Number(seed) + n));
   return handset;
@@ -103,17 +96,7 @@ async function call(handset: LoadHandset, chance: Chance): Promise<void> {
   handset.hangUp();
 }
 
-function states(): HandsetState[] {
-  return handsets.map(({ uid, name, connected, stuck, head, follower, calls }) => ({
-    uid,
-    name,
-    connected,
-    stuck,
-    head: head && shownHead(head.head),
-    rows: follower?.rows.slice(1).map((row) => row.uid) ?? [],
-    calls,
-  }));
-}
+const states = (): HandsetState[] => handsets.map(({ state }) => state);
 
 process.on("message", async (question: HandsetsQuestion) => {
   if (question === "hold") held = true;

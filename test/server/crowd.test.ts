@@ -1,8 +1,7 @@
-/** The short form of `npm run bench -- churn`: real processes, real sockets, a real disk. */
+/** What takes a server process and the handsets of the load tool to see: real sockets, a real disk. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { NodeVault } from "@feldfon/vault";
-import { churn } from "../../bench/load/churn.ts";
 import { LoadHandset } from "../../bench/load/handset.ts";
 import { ServerProcess } from "../../bench/load/server-process.ts";
 
@@ -19,12 +18,6 @@ describe("a crowd of handsets", function () {
   afterEach(async () => {
     await server.stop();
     vault.wipeAll();
-  });
-
-  it("joins, calls in pairs, is cut off, comes back and leaves, and nobody is lost or confused", async () => {
-    const told = await churn(vault, server, { handsets: 30, seconds: 15, seed: 1 });
-    assert.deepEqual(told.wrong, []);
-    assert.ok(told.calls > 20 && told.resumes > 20 && told.leaves > 20, JSON.stringify(told));
   });
 
   it("hears at once that a call is over when its other end has lost everything and joined anew", async () => {
