@@ -81,7 +81,8 @@ export class ServerProcess {
 
   /** On the same disk and port. @param full the store takes no more pages than it has, as if the disk were full */
   async restart({ full = false } = {}): Promise<void> {
-    await this.#run(["--port", String(this.place.port)], full ? { FELDFON_LOAD_MAX_PAGES: "1" } : {});
+    const port = String(this.place.port);
+    await this.#run(["--port", port, "--udp-port", port], full ? { FELDFON_LOAD_MAX_PAGES: "1" } : {});
   }
 
   /** Also when it is killed. */
