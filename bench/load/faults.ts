@@ -24,7 +24,9 @@ export const KILLS = ["server killed", "handset killed", "handsets killed", "all
 export const OTHER_FAULTS = [
   "server restarted",
   "server stalled",
+  "server frozen",
   "handset stalled",
+  "handset frozen",
   "handsets stalled",
   "handset away",
   "line reset",
@@ -69,6 +71,8 @@ export const RECOVERY_MS = 10_000;
 export const SILENCE_MS = 50_000;
 /** Grace and ticket, and a tick. */
 const AWAY_MS = 31_500;
+/** As when a lid is closed: longer than grace, ticket and everybody's patience with an answer. */
+const FROZEN_MS = 40_000;
 const STALL_MS = { least: 1_000, most: 8_000 };
 const DOWN_MS = { least: 0, most: 1_500 };
 const FLOOD_MS = 2_000;
@@ -216,6 +220,12 @@ class House {
         return `server stopped in order for ${seconds(downMs)}`;
       case "server stalled":
         return `server ${await stalled(this.#server.pid, stallMs)}`;
+      case "server frozen":
+        return `server ${await stalled(this.#server.pid, FROZEN_MS)}`;
+      case "handset frozen":
+        // Its place may go meanwhile.
+        this.#oracle.hear({ what: "leaving", uid: phone.uid });
+        return `${phone.name} ${await stalled(phone.pid, FROZEN_MS)}`;
       case "handset stalled":
         return `${phone.name} ${await stalled(phone.pid, stallMs)}`;
       case "handsets stalled":
