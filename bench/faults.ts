@@ -5,7 +5,7 @@
  * fault is told on standard error. What has to hold after each of them is the oracle's (load/oracle.ts).
  */
 import { Chance } from "./load/chance.ts";
-import { FAULTS, type Fault, KILLS, OTHER_FAULTS, RECOVERY_MS, SILENCE_MS, suffer } from "./load/faults.ts";
+import { FAULTS, type Fault, KILLS, NOTICE_MS, OTHER_FAULTS, RECOVERY_MS, suffer } from "./load/faults.ts";
 import { atMost, exactly, stated } from "./load/figures.ts";
 import type { Figure } from "./main.ts";
 
@@ -22,7 +22,6 @@ export async function run(): Promise<{ name: "faults"; figures: Figure[] }> {
   for (const sentence of told.wrong.slice(0, 20)) say(sentence);
   const longest = (...of: readonly Fault[]): number =>
     Math.max(0, ...told.recoveries.filter(({ fault }) => of.includes(fault)).map(({ ms }) => ms)) / 1_000;
-  const spoken = FAULTS.filter((fault) => fault !== "line silent");
   return {
     name: "faults",
     figures: [
@@ -34,8 +33,8 @@ export async function run(): Promise<{ name: "faults"; figures: Figure[] }> {
       stated("batches that the full disk refused", told.batchesRefused, ""),
       stated("calls compared at both ends", told.callsCompared, ""),
       ...FAULTS.map((fault) => stated(`longest until all is well: ${fault}`, longest(fault), "s")),
-      atMost("longest until all is well", longest(...spoken), RECOVERY_MS / 1_000, "s"),
-      atMost("the same for a line that dies in silence", longest("line silent"), SILENCE_MS / 1_000, "s"),
+      atMost("longest until all is well", longest(...FAULTS), RECOVERY_MS / 1_000, "s"),
+      atMost("longest until a dead line is noticed", Math.max(...told.noticedMs) / 1_000, NOTICE_MS / 1_000, "s"),
       exactly("lost, confused or stuck", told.wrong.length, 0, ""),
     ],
   };

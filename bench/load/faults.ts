@@ -44,6 +44,8 @@ export type Fault = (typeof FAULTS)[number];
 export interface Suffered {
   /** From the end of each fault until all was well, in ms. */
   recoveries: { fault: Fault; ms: number }[];
+  /** Until a handset knew that its line was dead, which nobody had told it, in ms. */
+  noticedMs: number[];
   /** Joins that were answered 200. */
   acknowledged: number;
   /** Epochs that somebody has seen. */
@@ -67,8 +69,8 @@ export interface Sufferers {
 
 /** Everyone is connected again in this time. */
 export const RECOVERY_MS = 10_000;
-/** A line that nobody says is dead: PING after 20 s, no answer for 15 s (line.ts); a delta on its way makes it 30. */
-export const SILENCE_MS = 50_000;
+/** A line that nobody says is dead: a delta 20 s later puts off the PING, and the server waits 30 s for its answer. */
+export const NOTICE_MS = 51_000;
 /** Grace and ticket, and a tick. */
 const AWAY_MS = 31_500;
 /** As when a lid is closed: longer than grace, ticket and everybody's patience with an answer. */
@@ -105,6 +107,7 @@ class House {
   #nextKey = 1;
   #newcomers = 0;
   #batchesRefused = 0;
+  readonly #noticedMs: number[] = [];
 
   static async open(sufferers: Sufferers): Promise<House> {
     const folder = await mkdtemp(path.join(tmpdir(), "feldfon-faults-"));
@@ -151,10 +154,7 @@ class House {
       await this.#newcomer();
       const when = `${index + 1}/${faults.length} at ${((Date.now() - beganMs) / 1_000).toFixed(1)} s`;
       const what = await this.#inflict(fault);
-      const { ms, calls } = await this.#untilWell(
-        `${when}, ${what}`,
-        fault === "line silent" ? SILENCE_MS : RECOVERY_MS,
-      );
+      const { ms, calls } = await this.#untilWell(`${when}, ${what}`, RECOVERY_MS);
       recoveries.push({ fault, ms });
       callsCompared += calls;
       this.#say(`${when}: ${what}; all is well after ${(ms / 1_000).toFixed(1)} s, ${calls} calls go on`);
@@ -162,6 +162,7 @@ class House {
     const states = await this.#end();
     return {
       recoveries,
+      noticedMs: this.#noticedMs,
       acknowledged: this.#oracle.acknowledged,
       epochs: this.#oracle.epochs,
       callsCompared,
@@ -240,8 +241,7 @@ class House {
         return `line of ${phone.name} closed`;
       case "line silent": {
         const ways = chance.of<readonly Way[]>([["up"], ["down"], ["up", "down"]]);
-        phone.wire.lose(...ways);
-        return `line of ${phone.name} silent ${ways.join(" and ")}`;
+        return `line of ${phone.name} silent ${ways.join(" and ")}, noticed after ${await this.#silence(phone, ways)}`;
       }
       case "wire held":
         phone.wire.stall();
@@ -260,6 +260,17 @@ class House {
       case "disk full":
         return await this.#fillDisk(chance.next() < 0.5, stallMs);
     }
+  }
+
+  /** @returns how long it took to be noticed, while life goes on */
+  async #silence(phone: HandsetProcess, ways: readonly Way[]): Promise<string> {
+    const before = phone.linesLost;
+    const beganMs = Date.now();
+    phone.wire.lose(...ways);
+    while (phone.linesLost === before && Date.now() - beganMs < NOTICE_MS) await pause(50);
+    if (phone.linesLost === before) this.#wrong.push(`${phone.name} takes a dead line for a living one`);
+    this.#noticedMs.push(Date.now() - beganMs);
+    return seconds(Date.now() - beganMs);
   }
 
   /** Longer than anybody waits for it: its place goes, and whoever it was in a call with knows. Then it is back. */

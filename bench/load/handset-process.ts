@@ -37,6 +37,9 @@ const PRESSES: Readonly<Record<string, string>> = {
   battery: "hang-up",
 };
 
+/** Where its owner loses patience after a while. */
+const GIVEN_UP: ReadonlySet<string> = new Set(["dial", "dialling", "ringing-out", "in-call"]);
+
 const NO_SCREEN = { name: "", facts: {} };
 
 export interface HandsetProcessOptions {
@@ -52,6 +55,7 @@ export interface HandsetProcessOptions {
 
 export class HandsetProcess {
   readonly wire: LineProxy;
+  linesLost = 0;
   readonly #options: HandsetProcessOptions;
   #program: Program | undefined;
   #uid: Uid | undefined;
@@ -175,7 +179,7 @@ export class HandsetProcess {
     if (this.#held || nowMs < this.#nextMs) return;
     const { chance } = this.#options;
     this.#nextMs = nowMs + chance.between(500, 3_000);
-    if (name === "in-call" || name === "dial") return this.#program!.send("press hang-up");
+    if (GIVEN_UP.has(name)) return this.#program!.send("press hang-up");
     const others = this.#directory?.contacts.filter((contact) => !contact.own && isOneOfUs(contact)) ?? [];
     if (name === "phonebook" && others.length > 0) void this.#dial(chance.of(others));
   }
@@ -214,6 +218,7 @@ export class HandsetProcess {
         break;
       }
       case "disconnected":
+        this.linesLost++;
         this.#connected = false;
         if (event.retryInMs === undefined) this.#stuck = event.code;
         break;

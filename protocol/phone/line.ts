@@ -9,8 +9,9 @@ import { ProtocolError } from "../errors.ts";
 import { encodeSip, type Method, type Party, parseSip, type SipMessage, type SipRequest } from "../sip.ts";
 import { type AnswerListener, type AnswerParts, type RequestParts, Transactions } from "./transactions.ts";
 
-/** PING when nothing was sent for this long; dropped after this long without a word. */
+/** PING when nothing was sent or nothing was heard for this long. */
 export const PING_MS = 20_000;
+/** Dropped at once: who has slept this long does not wait for a PING. */
 export const SILENCE_MS = 60_000;
 /** For each step until the phonebook is acknowledged. */
 export const STEP_MS = 5_000;
@@ -62,6 +63,8 @@ export abstract class Line {
   readonly #awaited = new Set<{ untilMs: number; what: string }>();
   #sentAtMs: number;
   #heardAtMs: number;
+  /** A PING is on its way. */
+  #pinging = false;
   #ended = false;
 
   constructor(options: LineOptions) {
@@ -115,7 +118,8 @@ export abstract class Line {
     for (const { untilMs, what } of this.#awaited) {
       if (untilMs <= nowMs) throw new ProtocolError("timeout", `no answer to ${what} came in time`);
     }
-    if (this.mayPing && nowMs - this.#sentAtMs >= PING_MS) this.ask("MESSAGE", { feldfon: "ping" }, () => {});
+    // Also while there is much to say: on a line that is dead one way nobody may ever answer.
+    if (nowMs - Math.min(this.#sentAtMs, this.#heardAtMs) >= PING_MS) this.#ping();
   }
 
   /** Sends a request. */
@@ -167,6 +171,14 @@ export abstract class Line {
 
   /** An answer came in a call that nobody waits for. */
   protected abstract unexpected(callId: string): void;
+
+  #ping(): void {
+    if (this.#pinging || !this.mayPing) return;
+    this.#pinging = true;
+    this.ask("MESSAGE", { feldfon: "ping" }, () => {
+      this.#pinging = false;
+    });
+  }
 
   #send(message: SipMessage): void {
     const clear = encodeSip(message);

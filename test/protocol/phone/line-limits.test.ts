@@ -69,16 +69,26 @@ describe("telephone: time limits of a line", () => {
     assert.equal(a.resumable, true);
   });
 
-  it("is lost after 60 s without a word, though nothing was asked", async () => {
-    // What is said goes nowhere: as when the radio is silent and TCP has not noticed.
+  for (const end of ENDS) {
+    const answerS = end === "handset" ? 15 : 30;
+    it(`asks by PING after 20 s without a word at the ${end}, also when it has much to say, and waits ${answerS} s`, async () => {
+      const line = end === "handset" ? a.line! : a.serverLine!;
+      // What the other end says goes nowhere: as when somebody in between has forgotten half of the line.
+      a.wire.meddle = ({ from, body }) => (from === end ? [body] : []);
+      for (let said = 0; said < (20 + answerS) / 5; said++) {
+        assert.equal(pingsOf(end) - said, said * 5 >= 20 ? 1 : 0);
+        assert.deepEqual(a.timeouts, []);
+        line.request("MESSAGE", { uri: end === "handset" ? "server" : a.uid, feldfon: "ping" }, () => {});
+        await scene.play("5 s", "settle");
+      }
+      assert.match(a.timeouts[0]!, /no answer to MESSAGE ping/);
+      assert.equal(a.resumable, true);
+    });
+  }
+
+  it("is lost at once when nothing came for 60 s because it slept", async () => {
     a.wire.meddle = () => [];
-    for (let seconds = 0; seconds < 60; seconds += 10) {
-      a.line!.request("MESSAGE", { feldfon: "ping" }, () => {}); // so that no PING of its own is due
-      a.serverLine!.request("MESSAGE", { uri: a.uid, feldfon: "ping" }, () => {});
-      await scene.play("10 s");
-    }
-    assert.equal(a.here, true);
-    await scene.play("1 s");
+    await scene.play("61 s");
     assert.equal(a.here, false);
     assert.match(a.timeouts[0]!, /nothing came for 60 s/);
   });
