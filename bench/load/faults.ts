@@ -82,6 +82,8 @@ const FLOOD_MS = 2_000;
 const FLOOD_LINES = 64;
 /** So many join for the first time, one before each fault. */
 const MOST_NEWCOMERS = 40;
+/** More than a page of the store takes: a store that may not grow refuses one of them for certain. */
+const PAGEFUL = 8;
 /** Both directions, j, and the ticket's two. */
 const SLOTS_A_LINE = 5;
 
@@ -291,7 +293,7 @@ class House {
       await this.#killServer();
       await this.#server.restart({ full: !this.#disk });
     }
-    await this.#newcomer();
+    for (let more = this.#disk ? 1 : PAGEFUL; more > 0; more--) await this.#newcomer();
     await pause(stallMs);
     this.#batchesRefused += (await this.#server.ask("state")).batchesFailed;
     this.#disk?.makeRoom();

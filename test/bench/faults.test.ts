@@ -14,6 +14,7 @@ describe("a house whose plugs are pulled", function () {
       const told = await suffer(faults, { seed: 20_261_120, groups: 2, handsetsEach: 2, phones: 2 });
       assert.deepEqual(told.wrong, []);
       assert.equal(told.recoveries.length, faults.length);
+      assert.equal(told.batchesRefused > 0, faults.includes("disk full"));
       assert.ok(told.acknowledged >= 6 + faults.length, `${told.acknowledged} registrations`);
     });
   }
