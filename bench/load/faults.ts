@@ -115,8 +115,13 @@ class House {
     const folder = await mkdtemp(path.join(tmpdir(), "feldfon-faults-"));
     const disk = SmallDisk.mount();
     const house = new House(sufferers, folder, disk, await ServerProcess.start(disk ? { within: disk.folder } : {}));
-    await house.#fill(sufferers);
-    return house;
+    try {
+      await house.#fill(sufferers);
+      return house;
+    } catch (error) {
+      await house.close();
+      throw error;
+    }
   }
 
   private constructor(sufferers: Sufferers, folder: string, disk: SmallDisk | undefined, server: ServerProcess) {
@@ -130,19 +135,17 @@ class House {
   async #fill({ seed, groups = 4, handsetsEach = 3, phones = 4 }: Sufferers): Promise<void> {
     const { place: server } = this.#server;
     const around = { server, folder: this.#folder, hear: this.#oracle.hear.bind(this.#oracle) };
-    const starting: Promise<unknown>[] = [];
-    for (let index = 0; index < phones; index++) {
+    // In the order of their keys, so that the seed picks the same ones again.
+    const phonesStarting = Array.from({ length: phones }, (_, index) => {
       const chance = new Chance(seed + 1_000 + index);
-      const phone = { ...around, n: this.#nextKey++, name: handsetName(index), chance };
-      starting.push(HandsetProcess.start(phone).then((one) => this.#phones.push(one)));
-    }
-    for (let index = 0; index < groups; index++) {
+      return HandsetProcess.start({ ...around, n: this.#nextKey++, name: handsetName(index), chance });
+    });
+    const groupsStarting = Array.from({ length: groups }, () => {
       const numbers = Array.from({ length: handsetsEach }, () => this.#nextKey++);
-      starting.push(HandsetGroup.start({ ...around, numbers, seed }).then((one) => this.#groups.push(one)));
-    }
-    await Promise.all(starting);
-    // In the order of their keys, whoever was first: so the seed picks the same ones again.
-    this.#phones.sort((a, b) => a.name.localeCompare(b.name));
+      return HandsetGroup.start({ ...around, numbers, seed });
+    });
+    this.#phones.push(...(await Promise.all(phonesStarting)));
+    this.#groups.push(...(await Promise.all(groupsStarting)));
   }
 
   async suffer(faults: readonly Fault[]): Promise<Suffered> {
