@@ -65,7 +65,7 @@ export async function churn(
       const chance = new Chance(seed + handset.n);
       while (Date.now() < untilMs) {
         const step = await within(STUCK_MS, live(handset, crowd, chance, goAndCome));
-        if (step === "late") wrong.push(`${handset.name} is stuck`);
+        if (step === "late") wrong.push(`${handset.name} is stuck, ${handset.doing}`);
         if (step === "late") return;
       }
     }),

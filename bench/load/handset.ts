@@ -96,6 +96,13 @@ export class LoadHandset {
     });
   }
 
+  /** In words, for whoever wonders why nothing happens. */
+  get doing(): string {
+    const call = this.#handsetCalls?.current;
+    const line = this.connected ? "connected" : "not connected";
+    return call ? `${line}, ${call.place} as ${call.own} in call ${call.id.slice(0, 8)}` : `${line}, in no call`;
+  }
+
   /** Of the newest directory held. */
   get head(): SignedHead | undefined {
     return this.#follower?.head;
