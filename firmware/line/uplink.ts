@@ -39,6 +39,8 @@ const FINAL = new Set([
   "two-heads",
 ]);
 
+const STOPPED = { code: "left", error: undefined };
+
 export interface LineBegin {
   channel: SealedChannel;
   serverKey: PublicKey;
@@ -76,6 +78,8 @@ export interface UplinkOptions {
 export class Uplink {
   readonly #options: UplinkOptions;
   #wanted = false;
+  /** Counts starts and stops: a run that was stopped, and still waits for RSA, touches nothing of the next one. */
+  #turn = 0;
   #socket: Socket | undefined;
   #line: HandsetLine | undefined;
   #serverKey: PublicKey | undefined;
@@ -106,7 +110,7 @@ export class Uplink {
     this.#wanted = true;
     this.#failures = 0;
     this.#ticking = setInterval(() => this.#tick(), TICK_MS);
-    void this.#run();
+    void this.#run(++this.#turn);
   }
 
   /** The loop is reached: the next loss begins with a short pause again. */
@@ -117,30 +121,37 @@ export class Uplink {
   /** Closes without a word; a ticket is wiped. To leave in order, let the line say so first. */
   stop(): void {
     this.#wanted = false;
+    this.#turn++;
     clearTimeout(this.#retry);
     clearInterval(this.#ticking);
     this.#socket?.destroy();
+    this.#line?.channel.wipe();
+    this.#line = undefined;
+    this.#timedOut = undefined;
+    this.#stepUntilMs = Number.POSITIVE_INFINITY;
     this.#dropTicket();
   }
 
   /** One line from dialling to its end, then the pause before the next. */
-  async #run(): Promise<void> {
+  async #run(turn: number): Promise<void> {
     // An orderly end stays one, whatever the closing socket still says.
     this.#orderly = undefined;
-    const outcome = await this.#once().catch((error: unknown) => this.#orderly ?? this.#ended(error));
+    const outcome = await this.#once(turn).catch((error: unknown) => {
+      return turn === this.#turn ? (this.#orderly ?? this.#ended(error)) : STOPPED;
+    });
+    if (turn !== this.#turn) return;
     this.#socket?.destroy();
     this.#socket = undefined;
-    if (!this.#wanted) return;
     const retryInMs = this.#pauseMs(outcome.code, outcome.error);
     if (retryInMs === undefined) {
       this.stop();
     } else {
-      this.#retry = setTimeout(() => void this.#run(), retryInMs);
+      this.#retry = setTimeout(() => void this.#run(turn), retryInMs);
     }
     this.#options.down(outcome.code, retryInMs, outcome.error);
   }
 
-  async #once(): Promise<{ code: string; error: unknown }> {
+  async #once(turn: number): Promise<{ code: string; error: unknown }> {
     const ticket = this.#liveTicket();
     this.#options.connecting(ticket !== undefined);
     const socket = await this.#dial();
@@ -153,16 +164,21 @@ export class Uplink {
     this.#stepUntilMs = this.#options.now() + STEP_MS;
     for await (const chunk of socket as AsyncIterable<Buffer>) {
       for (const body of frames.read(chunk)) {
-        if (!this.#wanted) return { code: "left", error: undefined };
+        if (turn !== this.#turn) return STOPPED;
         if (this.#line) {
           await this.#line.receive(body);
         } else {
-          this.#line = await half(body);
+          const line = await half(body);
+          if (turn !== this.#turn) {
+            line.channel.wipe();
+            return STOPPED;
+          }
+          this.#line = line;
           this.#stepUntilMs = Number.POSITIVE_INFINITY;
           frames.maxBodyBytes = MAX_BODY_BYTES;
           this.#line.start();
         }
-        if (this.#line?.ended) {
+        if (turn === this.#turn && this.#line?.ended) {
           this.#orderly = this.#ended(undefined);
           return this.#orderly;
         }

@@ -20,6 +20,30 @@ describe("a crowd of handsets", function () {
     vault.wipeAll();
   });
 
+  for (const step of ["1.1", "2", "3"]) {
+    it(`has one line and keeps it when it is stopped and started again at step ${step} of connect`, async () => {
+      const anna = await LoadHandset.make({ vault, n: 1, place: server.place });
+      const connected = new Promise<void>((resolve) => {
+        anna.told.on("step", (event) => {
+          if (event.step !== step) return;
+          anna.told.removeAllListeners("step");
+          setImmediate(() => {
+            anna.close();
+            resolve(anna.join());
+          });
+        });
+      });
+      const downs: string[] = [];
+      anna.told.on("down", (code) => downs.push(code));
+      void anna.join();
+      await connected;
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      assert.deepEqual(downs, []);
+      assert.equal(anna.connected, true);
+      anna.close();
+    });
+  }
+
   it("hears at once that a call is over when its other end has lost everything and joined anew", async () => {
     const make = (n: number): Promise<LoadHandset> => LoadHandset.make({ vault, n, place: server.place });
     const [anna, berta, again] = await Promise.all([make(1), make(2), make(2)]);
