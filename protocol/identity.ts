@@ -19,6 +19,7 @@ export const SPKI_BYTES = 550;
 const SPKI_HEAD = Buffer.from("30820222300d06092a864886f70d01010105000382020f003082020a0282020100", "hex");
 const SPKI_TAIL = Buffer.from("0203010001", "hex");
 const MODULUS_BYTES = 512;
+const PSS = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 };
 
 /** @throws {ProtocolError} `bad-uid` */
 export function parseUid(text: string): Uid {
@@ -70,13 +71,9 @@ export class PublicKey {
   /** RSASSA-PSS, SHA-256, MGF1-SHA-256, salt 32 (RFC 8017 §8.1.2). */
   verifies(message: Uint8Array, signature: Uint8Array): boolean {
     if (signature.length !== SIGNATURE_BYTES) return false;
-    this.#keyObject ??= createPublicKey({ key: this.spki, format: "der", type: "spki" });
-    return verify(
-      "sha256",
-      message,
-      { key: this.#keyObject, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 },
-      signature,
-    );
+    // PEM, and the options on the key object itself: whether something else is a key object, Node 24 learns by throwing.
+    this.#keyObject ??= Object.assign(createPublicKey(this.pem), PSS);
+    return verify("sha256", message, this.#keyObject, signature);
   }
 
   /** `ssh-rsa AAAA...` (RFC 4253 §6.6) */

@@ -18,6 +18,7 @@ import type { Passed } from "@feldfon/protocol/phone/line";
 import type { KeyPair, Vault } from "@feldfon/protocol/vault";
 import { poolKey } from "../key-pool.ts";
 import { type CallState, type HandsetState, shownHead, type Told } from "./oracle.ts";
+import { QuickVault } from "./quick-vault.ts";
 import { TrustingFollower } from "./trusting-follower.ts";
 
 /** Where the server is, and which key is pinned. */
@@ -27,6 +28,7 @@ export interface ServerPlace {
 }
 
 export interface HandsetOptions {
+  /** A QuickVault brings its own keys. */
   vault: Vault;
   /** Of its key in the pool; 0 is the server's. */
   n: number;
@@ -66,7 +68,9 @@ export class LoadHandset {
   #gate: PromiseWithResolvers<void> | undefined;
 
   static async make(options: HandsetOptions): Promise<LoadHandset> {
-    return new LoadHandset(options, await options.vault.loadKeyPair(await poolKey(options.n)));
+    const { vault, n } = options;
+    const quick = vault instanceof QuickVault;
+    return new LoadHandset(options, quick ? vault.smoothKeyPair(n) : await vault.loadKeyPair(await poolKey(n)));
   }
 
   private constructor(options: HandsetOptions, keyPair: KeyPair) {

@@ -16,11 +16,13 @@ import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
 import { VaultError } from "@feldfon/protocol/errors";
+import { readSpki } from "./spki.ts";
 
 export const MODULUS_BITS = 4096;
 export const PUBLIC_EXPONENT = 65537;
 const OWNER_ONLY = 0o600;
 const FILE_BYTES_MAX = 16 * 1024;
+const OAEP = { padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: "sha256" };
 const PSS = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 };
 
 const signOffLoop = promisify<string, Uint8Array, { key: KeyObject; padding: number; saltLength: number }, Buffer>(
@@ -34,8 +36,8 @@ export function pssSign(privateKey: KeyObject, message: Uint8Array): Promise<Buf
 
 /** RSAES-OAEP, SHA-256. @param spki DER SubjectPublicKeyInfo @throws {VaultError} `bad-key` */
 export function oaepSeal(spki: Uint8Array, label: Uint8Array, clear: Uint8Array): Buffer {
-  const key = publicKeyOf(spki);
-  return publicEncrypt({ key, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: "sha256", oaepLabel: label }, clear);
+  // The options lie on the key object itself: from any other object Node 24 learns by throwing that it is none.
+  return publicEncrypt(Object.assign(publicKeyOf(spki), OAEP, { oaepLabel: label }), clear);
 }
 
 /** Reading a key costs two thirds of using it, and whoever calls calls again. */
@@ -46,7 +48,7 @@ const keysRead = new Map<string, KeyObject>();
 function publicKeyOf(spki: Uint8Array): KeyObject {
   const bytes = Buffer.from(spki);
   const der = bytes.toString("latin1");
-  const key = keysRead.get(der) ?? readKey(() => createPublicKey({ key: bytes, format: "der", type: "spki" }));
+  const key = keysRead.get(der) ?? readKey(() => readSpki(bytes));
   keysRead.delete(der);
   keysRead.set(der, key);
   if (keysRead.size > KEYS_KEPT) keysRead.delete(keysRead.keys().next().value!);
