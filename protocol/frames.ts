@@ -16,12 +16,12 @@ export const MAX_UNPROVEN_BODY_BYTES = 16 * 1024;
 
 /** @throws {ProtocolError} `frame-too-long` */
 export function encodeFrame(body: Uint8Array): Buffer {
-  return concat(encodeFrameHeader(body), body);
+  return concat(encodeFrameHeader(body.length), body);
 }
 
 /** What stands in front of the body, for those who send it without copying it. @throws {ProtocolError} `frame-too-long` */
-export function encodeFrameHeader(body: Uint8Array): Buffer {
-  return u32(checkedLength(body.length, MAX_BODY_BYTES));
+export function encodeFrameHeader(bodyBytes: number): Buffer {
+  return u32(checkedLength(bodyBytes, MAX_BODY_BYTES));
 }
 
 /** Collects chunks as the wire delivers them and yields whole bodies, oldest first. Each byte is copied once. */

@@ -65,6 +65,8 @@ interface SipHead {
   retryAfterS?: number;
   /** A view of the bytes that were parsed, no copy. */
   body: Buffer;
+  /** Of a long message that is only sent, instead of its body: the pieces it is made of. */
+  pieces?: readonly Uint8Array[];
 }
 
 export interface SipRequest extends SipHead {
@@ -218,15 +220,15 @@ const HEADERS: readonly Header[] = [
   },
   {
     label: "Content-Type: ",
-    wanted: ({ body }) => (body!.length > 0 ? "must" : "never"),
+    wanted: (draft) => (bodyBytes(draft) > 0 ? "must" : "never"),
     read: (_, head) => head.take(CONTENT_TYPE),
-    write: ({ body }) => (body!.length > 0 ? CONTENT_TYPE : undefined),
+    write: (draft) => (bodyBytes(draft) > 0 ? CONTENT_TYPE : undefined),
   },
   {
     label: "Content-Length: ",
     wanted: always,
-    read: ({ body }, head) => head.number(8) === body!.length,
-    write: ({ body }) => String(body!.length),
+    read: (draft, head) => head.number(8) === bodyBytes(draft),
+    write: (draft) => String(bodyBytes(draft)),
   },
 ];
 
@@ -333,8 +335,29 @@ export function parseSip(bytes: Uint8Array): SipMessage {
   return draft as SipMessage;
 }
 
+/** Of a message that came, or that is about to be sent. */
+export function bodyBytes({ body, pieces }: Pick<Draft, "body" | "pieces">): number {
+  return pieces ? pieces.reduce((bytes, piece) => bytes + piece.length, 0) : body!.length;
+}
+
 /** @throws {ProtocolError} `bad-sip` on a message that `parseSip` would not give back as it is */
 export function encodeSip(message: SipMessage): Buffer {
+  const head = headOf(message);
+  const bytes = Buffer.allocUnsafe(head.length + bodyBytes(message));
+  let at = bytes.write(head, "latin1");
+  for (const piece of message.pieces ?? [message.body]) {
+    bytes.set(piece, at);
+    at += piece.length;
+  }
+  return bytes;
+}
+
+/** All in front of the body, for those who send that without copying it. @throws {ProtocolError} as `encodeSip` */
+export function encodeSipHead(message: SipMessage): Buffer {
+  return Buffer.from(headOf(message), "latin1");
+}
+
+function headOf(message: SipMessage): string {
   const draft: Draft = message;
   let head = startLine(message);
   // Read back into a scratch message: a value is judged where it is written by the rule that will judge it when read.
@@ -342,6 +365,7 @@ export function encodeSip(message: SipMessage): Buffer {
   const scratch = readStartLine(line);
   if (!scratch || !line.done) throw badSip(NO_START_LINE);
   scratch.body = message.body;
+  if (message.pieces) scratch.pieces = message.pieces;
   for (const header of HEADERS) {
     const wanted = header.wanted(scratch);
     const value = header.write(draft);
@@ -354,11 +378,7 @@ export function encodeSip(message: SipMessage): Buffer {
     if (!header.read(scratch, written) || !written.done) throw badSip(badValue(header));
     head += LINE_END + header.label + value;
   }
-  head += HEAD_END;
-  const bytes = Buffer.allocUnsafe(head.length + message.body.length);
-  bytes.write(head, "latin1");
-  bytes.set(message.body, head.length);
-  return bytes;
+  return head + HEAD_END;
 }
 
 /** Fresh material for branches and tags (8 bytes) and Call-IDs (16 bytes). @returns two digits a byte */

@@ -112,6 +112,8 @@ export interface Vault {
    * @returns ciphertext | tag (16)
    */
   seal(slot: Slot<"stream-seal" | "packet-seal">, counter: number, aad: Uint8Array, clear: Uint8Array): Buffer;
+  /** `seal` of a long text in pieces. @returns the ciphertext of each, then the tag: none of it is copied */
+  sealPieces(slot: Slot<"stream-seal">, counter: number, aad: Uint8Array, clear: readonly Uint8Array[]): Buffer[];
   /** Same counter rules; a failed open does not move the counter. @throws {VaultError} `counter`, `forged` */
   open(slot: Slot<"stream-open" | "packet-open">, counter: number, aad: Uint8Array, sealed: Uint8Array): Buffer;
 

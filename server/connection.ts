@@ -202,11 +202,8 @@ export class Connection implements Closable {
       resumed,
       now,
       outlet: {
-        send: (body) => {
-          // A large directory is no slow client: what it is shown at connect has to fit twice.
-          this.#outbox.limitBytes = Math.max(this.#outbox.limitBytes, 4 * body.length);
-          this.#sendFrame(body);
-        },
+        send: (body) => this.#sendFrame(body),
+        sendPieces: (pieces) => this.#sendPieces(pieces),
         passed: ({ direction, kind, size }) => {
           this.#trace(kind, size, direction);
           if (direction === "received" && !/^[0-9]/.test(kind)) this.#admitRequest();
@@ -223,9 +220,16 @@ export class Connection implements Closable {
   }
 
   #sendFrame(body: Buffer): void {
-    if (body.length < COPIED_BYTES) return this.#outbox.send(encodeFrame(body));
-    this.#outbox.send(encodeFrameHeader(body));
-    this.#outbox.send(body);
+    if (body.length < COPIED_BYTES) this.#outbox.send(encodeFrame(body));
+    else this.#sendPieces([body]);
+  }
+
+  #sendPieces(pieces: readonly Buffer[]): void {
+    const bytes = pieces.reduce((sum, { length }) => sum + length, 0);
+    // A large directory is no slow client: what it is shown at connect has to fit twice.
+    this.#outbox.limitBytes = Math.max(this.#outbox.limitBytes, 4 * bytes);
+    this.#outbox.send(encodeFrameHeader(bytes));
+    for (const piece of pieces) this.#outbox.send(piece);
   }
 
   #send(body: Buffer, kind: string): void {

@@ -26,8 +26,8 @@ export interface JoinRequest {
 }
 
 export interface Snapshot {
-  /** Body of connect, step 2, with the log path from the asker's last head. */
-  step2: Buffer;
+  /** Body of connect, step 2, in pieces, with the log path from the asker's last head. */
+  step2: readonly Buffer[];
   /** Body of connect, step 6, for the same head. */
   step6: Buffer;
   view: DirectoryView;

@@ -15,11 +15,11 @@ import { parseName, SERVER_NAME, skeleton } from "@feldfon/protocol/directory/na
 import {
   Directory,
   encodeDelta,
-  encodeStep2,
-  encodeStep6,
+  encodeStep2Head,
+  encodeStep2Row,
+  encodeStep6Row,
   type Op,
   type Row,
-  step2Rows,
 } from "@feldfon/protocol/directory/phonebook";
 import { decodeHead, encodeHead, logLeaf, nextHead, type SignedHead } from "@feldfon/protocol/directory/tree-head";
 import { ProtocolError } from "@feldfon/protocol/errors";
@@ -35,6 +35,7 @@ import {
   RegistryError,
   type Snapshot,
 } from "./registry-port.ts";
+import { ShownRows } from "./shown-rows.ts";
 import type { HeadSigner } from "./signer.ts";
 import { type LogRecord, type Store, type StoredState, StoreError } from "./store-port.ts";
 
@@ -124,7 +125,10 @@ class EmbeddedRegistry implements Registry {
   readonly #log = new MerkleLog();
   readonly #hashes: Buffer[] = [];
   readonly #history = new History();
-  #encoded = new Encoded();
+  readonly #step2Rows = new ShownRows((row, leaf) => encodeStep2Row({ spki: row.key.spki, leaf }));
+  readonly #step6Rows = new ShownRows(encodeStep6Row);
+  /** Sealed for each client, encoded once: deltas to the newest epoch, by the epoch they start from. */
+  readonly #deltas = new Map<number, Buffer>();
 
   /** Lines lost; the timer ends the grace. */
   readonly #graces = new Map<Uid, Timer>();
@@ -205,13 +209,12 @@ class EmbeddedRegistry implements Registry {
 
   delta(fromEpoch: number): Buffer | undefined {
     const { signed, rows } = this.view();
-    const { deltas } = this.#encoded;
-    const kept = deltas.get(fromEpoch);
+    const kept = this.#deltas.get(fromEpoch);
     if (kept) return kept;
     const ops = this.#history.between(fromEpoch, signed.head.epoch, rows.length);
     if (!ops) return undefined;
     const delta = encodeDelta({ from: fromEpoch, signed, logPath: this.#pathOf(fromEpoch), ops });
-    if (deltas.size < DELTAS_KEPT) deltas.set(fromEpoch, delta);
+    if (this.#deltas.size < DELTAS_KEPT) this.#deltas.set(fromEpoch, delta);
     return delta;
   }
 
@@ -219,13 +222,9 @@ class EmbeddedRegistry implements Registry {
     const view = this.view();
     const holdsNone = lastEpoch === 0 && equalBytes(lastHash, NO_HASH);
     const logPath = holdsNone ? NOTHING : this.#pathOf(lastEpoch);
-    const encoded = this.#encoded;
-    encoded.step2 ??= encodeStep2({ signed: view.signed, rows: step2Rows(this.#directory), logPath: NOTHING });
-    encoded.step6 ??= encodeStep6(view.rows);
-    if (logPath.length === 0) return { step2: encoded.step2, step6: encoded.step6, view };
     // LP(log path) ends step 2 and is all that differs from asker to asker (wire.md 1, CHANNEL).
-    const common = encoded.step2.subarray(0, -lp(NOTHING).length);
-    return { step2: Buffer.concat([common, lp(logPath)]), step6: encoded.step6, view };
+    const step2 = [encodeStep2Head(view.signed, view.rows.length), this.#step2Rows.bytes, lp(logPath)];
+    return { step2, step6: this.#step6Rows.bytes, view };
   }
 
   logPath(older: number, newer: number): Buffer | undefined {
@@ -404,7 +403,14 @@ class EmbeddedRegistry implements Registry {
     this.#log.append(logLeaf(signed));
     this.#hashes.push(signed.hash);
     this.#history.add(ops);
-    this.#encoded = new Encoded();
+    this.#show(ops);
+  }
+
+  /** The directory is another one now. */
+  #show(ops: readonly Op[]): void {
+    this.#step2Rows.update(this.#directory, ops);
+    this.#step6Rows.update(this.#directory, ops);
+    this.#deltas.clear();
   }
 
   /** After a failed commit: a batch that is on disk all the same is true, for its epoch is used. @throws {StoreError} */
@@ -490,6 +496,7 @@ class EmbeddedRegistry implements Registry {
     this.#log.append(logLeaf(signed));
     this.#view = { signed, rows: this.#directory.rows };
     this.#history.restart(signed.head.epoch);
+    this.#show([]);
   }
 }
 
@@ -521,13 +528,6 @@ class History {
     const appends = ops.filter(({ op }) => op === "append").length;
     return appends > Math.max(rows, ALWAYS_A_DELTA) ? undefined : ops;
   }
-}
-
-/** What is encoded once for each epoch and sealed for each client. */
-class Encoded {
-  step2: Buffer | undefined;
-  step6: Buffer | undefined;
-  readonly deltas = new Map<number, Buffer>();
 }
 
 const NOTHING = Buffer.alloc(0);

@@ -124,7 +124,7 @@ export class PhoneService implements LineHost, BrokerHost {
     return { joined: true };
   }
 
-  snapshot(lastEpoch: number, lastHash: Uint8Array): { step2: Buffer; step6: Buffer; signed: SignedHead } {
+  snapshot(lastEpoch: number, lastHash: Uint8Array): { step2: readonly Buffer[]; step6: Buffer; signed: SignedHead } {
     const { step2, step6, view } = this.#registry.snapshot(lastEpoch, lastHash);
     return { step2, step6, signed: view.signed };
   }

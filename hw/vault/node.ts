@@ -17,7 +17,7 @@ import type {
   VaultStatus,
 } from "@feldfon/protocol/vault";
 import { type Algorithm, generate, mlKemDecapsulate, mlKemEncapsulate, x25519 } from "./agreement.ts";
-import { gcmOpen, gcmSeal, hkdf, hmac, KEY_AND_IV_BYTES, KEY_BYTES, NONCE_BYTES } from "./gcm.ts";
+import { gcmOpen, gcmSeal, gcmSealPieces, hkdf, hmac, KEY_AND_IV_BYTES, KEY_BYTES, NONCE_BYTES } from "./gcm.ts";
 import { eraseSlot, HandleTable, overwrite, ownCopy, type SlotContent } from "./handles.ts";
 import {
   checkedKey,
@@ -240,10 +240,19 @@ export class NodeVault implements Vault {
 
   seal(slot: Slot<"stream-seal" | "packet-seal">, counter: number, aad: Uint8Array, clear: Uint8Array): Buffer {
     const content = this.#contentOf(slot, "stream-seal", "packet-seal");
+    const { key, nonce } = this.#sealing(content, counter);
+    return gcmSeal(key, nonce, aad, clear);
+  }
+
+  sealPieces(slot: Slot<"stream-seal">, counter: number, aad: Uint8Array, clear: readonly Uint8Array[]): Buffer[] {
+    const { key, nonce } = this.#sealing(this.#contentOf(slot, "stream-seal"), counter);
+    return gcmSealPieces(key, nonce, aad, clear);
+  }
+
+  #sealing(content: SlotContent, counter: number): { key: Buffer; nonce: Buffer } {
     checkCounter(content, counter);
     content.counter = counter + 1; // first, so that nothing below can lead to a second use of the nonce
-    const { bytes } = content;
-    return gcmSeal(bytes.subarray(0, KEY_BYTES), this.#frameNonce(bytes, counter), aad, clear);
+    return { key: content.bytes.subarray(0, KEY_BYTES), nonce: this.#frameNonce(content.bytes, counter) };
   }
 
   open(slot: Slot<"stream-open" | "packet-open">, counter: number, aad: Uint8Array, sealed: Uint8Array): Buffer {

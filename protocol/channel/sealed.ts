@@ -117,19 +117,27 @@ export class SealedChannel {
    * @returns a whole frame body. @throws {ProtocolError} `frame-too-long` above `MAX_CLEAR_BYTES`, `closed`
    */
   seal(clear: Uint8Array): Buffer {
-    this.#mustBeOpen();
-    if (clear.length > MAX_CLEAR_BYTES) {
-      throw new ProtocolError(
-        "frame-too-long",
-        `${clear.length} bytes to seal, at most ${MAX_CLEAR_BYTES} are allowed`,
-      );
-    }
+    this.#maySeal(clear.length);
     const { slot, next } = this.#seal;
     const padded = pad(clear);
     const counter = u64(next);
     const sealed = this.#vault.seal(slot, next, concat(u32(padded.length + OVERHEAD_BYTES), counter), padded);
     this.#seal.advance();
     return concat(counter, sealed);
+  }
+
+  /** `seal` of a long message, of which no byte is copied. @returns the frame body in pieces */
+  sealPieces(clear: readonly Uint8Array[]): Buffer[] {
+    const clearBytes = clear.reduce((bytes, piece) => bytes + piece.length, 0);
+    this.#maySeal(clearBytes);
+    const { slot, next } = this.#seal;
+    const counter = u64(next);
+    const padded = paddedBytes(clearBytes);
+    const zeros = ZEROS.subarray(0, padded - LENGTH_BYTES - clearBytes);
+    const aad = concat(u32(padded + OVERHEAD_BYTES), counter);
+    const sealed = this.#vault.sealPieces(slot, next, aad, [u32(clearBytes), ...clear, zeros]);
+    this.#seal.advance();
+    return [counter, ...sealed];
   }
 
   /**
@@ -242,6 +250,12 @@ export class SealedChannel {
       }
       throw cause;
     }
+  }
+
+  #maySeal(clearBytes: number): void {
+    this.#mustBeOpen();
+    if (clearBytes <= MAX_CLEAR_BYTES) return;
+    throw new ProtocolError("frame-too-long", `${clearBytes} bytes to seal, at most ${MAX_CLEAR_BYTES} are allowed`);
   }
 
   #mustBeOpen(): void {

@@ -205,8 +205,16 @@ export function step2Rows(directory: Directory): Step2["rows"] {
 
 /** LP(HEAD) | signature (512) | u32 rows | rows x (LP(SPKI) | leaf (32)) | LP(log path) */
 export function encodeStep2({ signed, rows, logPath }: Step2 & { signed: SignedHead }): Buffer {
-  const parts = rows.flatMap(({ spki, leaf }) => [lp(spki), leaf]);
-  return concat(lp(signed.bytes), signed.signature, u32(rows.length), ...parts, lp(logPath));
+  return concat(encodeStep2Head(signed, rows.length), ...rows.map(encodeStep2Row), lp(logPath));
+}
+
+/** Step 2 up to its rows. */
+export function encodeStep2Head(signed: SignedHead, rows: number): Buffer {
+  return concat(lp(signed.bytes), signed.signature, u32(rows));
+}
+
+export function encodeStep2Row({ spki, leaf }: Step2["rows"][number]): Buffer {
+  return concat(u32(spki.length), spki, leaf);
 }
 
 /** @throws {ProtocolError} `malformed` */
@@ -226,7 +234,11 @@ export type Step6Row = Omit<Row, "key">;
 
 /** Connect, step 6: rows x (uid | LP(name) | u32 flags); step 2 has said how many. */
 export function encodeStep6(rows: readonly Step6Row[]): Buffer {
-  return concat(...rows.flatMap((row) => [uidBytes(row.uid), lp(Buffer.from(row.name)), u32(row.flags)]));
+  return concat(...rows.map(encodeStep6Row));
+}
+
+export function encodeStep6Row({ uid, name, flags }: Step6Row): Buffer {
+  return concat(uidBytes(uid), lp(Buffer.from(name)), u32(flags));
 }
 
 /** @throws {ProtocolError} `malformed`, `name-bad` (not UTF-8) */

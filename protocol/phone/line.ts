@@ -6,7 +6,16 @@
  */
 import type { SealedChannel } from "../channel/sealed.ts";
 import { ProtocolError } from "../errors.ts";
-import { encodeSip, type Method, type Party, parseSip, type SipMessage, type SipRequest } from "../sip.ts";
+import {
+  bodyBytes,
+  encodeSip,
+  encodeSipHead,
+  type Method,
+  type Party,
+  parseSip,
+  type SipMessage,
+  type SipRequest,
+} from "../sip.ts";
 import { type AnswerListener, type AnswerParts, type RequestParts, Transactions } from "./transactions.ts";
 
 /** PING when nothing was sent or nothing was heard for this long. */
@@ -15,6 +24,8 @@ export const PING_MS = 20_000;
 export const SILENCE_MS = 60_000;
 /** For each step until the phonebook is acknowledged. */
 export const STEP_MS = 5_000;
+/** A shorter body is sooner copied behind its head than sealed and sent in pieces. */
+const COPIED_BYTES = 16_384;
 
 /** One message that passed, without its contents. */
 export interface Passed {
@@ -29,6 +40,8 @@ export interface Passed {
 export interface LineOutlet {
   /** One whole frame body, in the order of the calls. */
   send(body: Buffer): void;
+  /** The same of a long frame body, in pieces; without this they are joined. */
+  sendPieces?(pieces: readonly Buffer[]): void;
   passed(message: Passed): void;
 }
 
@@ -181,9 +194,23 @@ export abstract class Line {
   }
 
   #send(message: SipMessage): void {
-    const clear = encodeSip(message);
     this.#sentAtMs = this.now();
+    const size = bodyBytes(message) < COPIED_BYTES ? this.#sendWhole(message) : this.#sendPieces(message);
+    this.#outlet.passed({ direction: "sent", kind: kindOf(message), size });
+  }
+
+  #sendWhole(message: SipMessage): number {
+    const clear = encodeSip(message);
     this.#outlet.send(this.channel.seal(clear));
-    this.#outlet.passed({ direction: "sent", kind: kindOf(message), size: clear.length });
+    return clear.length;
+  }
+
+  /** A directory that is shown to a thousand handsets is copied for none of them. */
+  #sendPieces(message: SipMessage): number {
+    const head = encodeSipHead(message);
+    const sealed = this.channel.sealPieces([head, ...(message.pieces ?? [message.body])]);
+    if (this.#outlet.sendPieces) this.#outlet.sendPieces(sealed);
+    else this.#outlet.send(Buffer.concat(sealed));
+    return head.length + bodyBytes(message);
   }
 }

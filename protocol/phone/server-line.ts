@@ -41,6 +41,9 @@ export type JoinRefusal = "name-bad" | "name-taken" | "key-known" | "code-bad";
 /** Told to a handset that cannot be taken in now: the ground gave way, or the server is going down. */
 const UNAVAILABLE_RETRY_S = 5;
 
+/** In pieces, so that what all handsets are shown is copied for none of them. */
+type LongBody = Buffer | readonly Buffer[];
+
 export interface JoinRequest {
   key: PublicKey;
   name: string;
@@ -58,7 +61,7 @@ export interface LineHost {
     request: JoinRequest,
   ): Promise<{ joined: true } | { refused: JoinRefusal } | { unavailable: true }>;
   /** Steps 2 and 6 of now, for someone whose last head is (epoch, hash). */
-  snapshot(lastEpoch: number, lastHash: Uint8Array): { step2: Buffer; step6: Buffer; signed: SignedHead };
+  snapshot(lastEpoch: number, lastHash: Uint8Array): { step2: LongBody; step6: Buffer; signed: SignedHead };
   head(): SignedHead;
   headHash(epoch: number): Buffer | undefined;
   /** From that epoch to now, encoded; undefined when a snapshot is due. */
@@ -374,7 +377,7 @@ export class ServerLine extends Line {
     this.#host.left(this);
   }
 
-  #tell(feldfon: string, body: Buffer, listener: (answer: SipResponse) => void): void {
+  #tell(feldfon: string, body: LongBody, listener: (answer: SipResponse) => void): void {
     const withinMs = this.ready ? SERVER_ANSWER_MS : STEP_MS;
     this.ask(
       "MESSAGE",

@@ -21,7 +21,8 @@ export interface RequestParts {
   /** call_id in a call; else the line's own. */
   callId?: string;
   feldfon?: string;
-  body?: Uint8Array;
+  /** A long one may come in pieces. */
+  body?: Uint8Array | readonly Uint8Array[];
 }
 
 export interface AnswerParts {
@@ -67,7 +68,7 @@ export class Transactions {
   }
 
   request(method: Method, parts: RequestParts, listener?: AnswerListener): SipRequest {
-    const uri = parts.uri ?? this.peer;
+    const { uri = this.peer, body } = parts;
     const request: SipRequest = {
       type: "request",
       method,
@@ -78,7 +79,7 @@ export class Transactions {
       callId: parts.callId ?? this.callId,
       cseq: { number: this.#nextCSeq++, method },
       ...(parts.feldfon === undefined ? {} : { feldfon: parts.feldfon }),
-      body: viewOf(parts.body),
+      ...(body === undefined || body instanceof Uint8Array ? { body: viewOf(body) } : { body: NOTHING, pieces: body }),
     };
     return this.#remember(request, listener);
   }

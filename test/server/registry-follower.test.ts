@@ -43,7 +43,7 @@ describe("Registry and handset: real signatures, real disk", () => {
     const own = { uid: handsetKey(2).uid, name: name(2), key: handsetKey(2) };
     const follower = new Follower({ serverKey: signer.key, own });
     const first = registry.snapshot(0, NO_HASH);
-    assert.deepEqual(follower.offer(first.step2).signed.hash, first.view.signed.hash);
+    assert.deepEqual(follower.offer(Buffer.concat(first.step2)).signed.hash, first.view.signed.hash);
     follower.complete(first.step6);
     assert.equal(follower.ownId, 1);
 
@@ -72,7 +72,7 @@ describe("Registry and handset: real signatures, real disk", () => {
     const last = readSignedHead(kept.bytes, kept.signature, signer.key);
     const restarted = new Follower({ serverKey: signer.key, own, last });
     const again = registry.snapshot(last.head.epoch, last.hash);
-    restarted.offer(again.step2);
+    restarted.offer(Buffer.concat(again.step2));
     restarted.complete(again.step6);
     assert.deepEqual(
       restarted.rows.map((row) => row.name),

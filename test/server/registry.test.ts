@@ -545,11 +545,10 @@ describe("Registry: what clients are sent", () => {
     ];
     for (const [epoch, hash, path] of cases) {
       const snapshot = house.registry.snapshot(epoch, hash);
-      assert.deepEqual(snapshot.step2, step2(path), `from epoch ${epoch}`);
+      assert.deepEqual(Buffer.concat(snapshot.step2), step2(path), `from epoch ${epoch}`);
       assert.deepEqual(snapshot.step6, encodeStep6(rows));
       assert.equal(snapshot.view, house.registry.view());
     }
-    assert.equal(house.registry.snapshot(4, signed.hash).step2, house.registry.snapshot(3, signed.hash).step2);
   });
 
   it("finds the path of an older head in the log of a newer one, and no other", async () => {
