@@ -17,6 +17,7 @@ import { type Clock, systemClock, type Timer } from "./clock.ts";
 import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 import { type JoinOutcome, type Registry, RegistryError } from "./registry-port.ts";
+import { Turns } from "./turns.ts";
 
 /** A joiner acknowledges its phonebook within this time, or the others hear of it without (connect 7). */
 export const HOLD_BACK_MS = 500;
@@ -67,6 +68,8 @@ export class PhoneService implements LineHost, BrokerHost {
   readonly #tickets = new Map<string, Kept>();
   /** Joiners whose phonebook is not acknowledged yet: the others' delta waits for them, 500 ms at most. */
   readonly #joining = new Set<ServerLine>();
+  /** Of those whose batch is on disk: each is shown the directory in a turn of its own. */
+  readonly #turns = new Turns();
   /** Set while a change waits for its fan-out. */
   #holdBack: Timer | undefined;
   /** Set for a while after a fan-out. */
@@ -106,6 +109,7 @@ export class PhoneService implements LineHost, BrokerHost {
     let outcome: JoinOutcome;
     try {
       outcome = await this.#registry.join(request);
+      await this.#turns.next();
     } catch (error) {
       this.#joining.delete(line);
       if (!(error instanceof RegistryError)) throw error;

@@ -1,0 +1,29 @@
+import assert from "node:assert/strict";
+import { Turns } from "@feldfon/server/turns";
+
+describe("turns", () => {
+  it("come one to a turn of the loop, in the order they were asked for", async () => {
+    const turns = new Turns();
+    const happened: string[] = [];
+    const three = ["a", "b", "c"].map((name) => turns.next().then(() => happened.push(name)));
+    // Two turns of the loop lie between the first and the third.
+    for (let turn = 0; turn < 3; turn++) {
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      happened.push(`turn ${turn}`);
+    }
+    await Promise.all(three);
+    assert.deepEqual(happened, ["a", "turn 0", "b", "turn 1", "c", "turn 2"]);
+  });
+
+  it("do not come at once, even for one who waits alone", async () => {
+    const turns = new Turns();
+    let mine = false;
+    const next = turns.next().then(() => {
+      mine = true;
+    });
+    await Promise.resolve();
+    assert.equal(mine, false);
+    await next;
+    await turns.next();
+  });
+});
