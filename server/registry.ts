@@ -333,7 +333,7 @@ class EmbeddedRegistry implements Registry {
         return;
       }
       this.#change(plan, { op: "append", row: { uid, name, key, flags: 0 } });
-      plan.names.bind(uid, name);
+      if (bound === undefined) plan.names.bind(uid, name);
       plan.records.push({ kind: "join", uid, name, spki: key.spki });
     }
     plan.answers.push(() => resolve({ view: this.view() }));

@@ -25,13 +25,11 @@ const FILE_BYTES_MAX = 16 * 1024;
 const OAEP = { padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: "sha256" };
 const PSS = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 };
 
-const signOffLoop = promisify<string, Uint8Array, { key: KeyObject; padding: number; saltLength: number }, Buffer>(
-  sign,
-);
+const signOffLoop = promisify<string, Uint8Array, KeyObject, Buffer>(sign);
 
 /** RSASSA-PSS, SHA-256, salt 32, off the event loop; the message is copied first. */
 export function pssSign(privateKey: KeyObject, message: Uint8Array): Promise<Buffer> {
-  return signOffLoop("sha256", message, { key: privateKey, ...PSS });
+  return signOffLoop("sha256", message, Object.assign(privateKey, PSS));
 }
 
 /** RSAES-OAEP, SHA-256. @param spki DER SubjectPublicKeyInfo @throws {VaultError} `bad-key` */

@@ -69,6 +69,8 @@ export interface LineHost {
   logPath(older: number, newer: number): Buffer | undefined;
   /** The handset is in the loop: connect 7, or sync after a resume, which replaces the old line. */
   ready(line: ServerLine, by: "connect" | "sync"): void;
+  /** The handset has acknowledged a head that is not the newest any more: its next delta goes out with the others'. */
+  behind(): void;
   /** An orderly leave was taken: the row goes at once. */
   left(line: ServerLine): void;
   call(line: ServerLine, request: SipRequest): void;
@@ -276,7 +278,7 @@ export class ServerLine extends Line {
       expectHash(answer, signed.hash, "phonebook");
       this.#acknowledged = { epoch: signed.head.epoch, hash: signed.hash };
       kept();
-      this.offerDelta();
+      this.#catchUp();
     });
   }
 
@@ -295,12 +297,18 @@ export class ServerLine extends Line {
       if (ofUpdate) this.#update.admit("c:delta-kept");
       if (equalBytes(answer.body, signed.hash)) {
         this.#acknowledged = { epoch: signed.head.epoch, hash: signed.hash };
-        return this.offerDelta();
+        return this.#catchUp();
       }
       // A gap: the handset holds what it held and asks for a snapshot next.
       if (held) expectHash(answer, held, "delta");
       this.#acknowledged = undefined;
     });
+  }
+
+  /** What changed meanwhile waits for the next fan-out; only an update has its delta at once. */
+  #catchUp(): void {
+    if (this.#deltaOwed) this.offerDelta();
+    else if (this.#acknowledged?.epoch !== this.#host.head().head.epoch) this.#host.behind();
   }
 
   #synced(request: SipRequest): void {
