@@ -123,6 +123,7 @@ export function vaultContract(name: string, make: () => Vault): void {
         { name: "rekey", uses: ["stream-seal", "stream-open"], run: (slot) => vault.rekey(slot, SALT, INFO) },
         { name: "seal", uses: ["stream-seal", "packet-seal"], run: (slot) => vault.seal(slot, 0, NOTHING, TEXT) },
         { name: "open", uses: ["stream-open", "packet-open"], run: (slot) => vault.open(slot, 0, NOTHING, TEXT) },
+        { name: "sealPieces", uses: ["stream-seal"], run: (slot) => vault.sealPieces(slot, 0, NOTHING, [TEXT]) },
         { name: "srtpSender", uses: ["packet-seal"], run: (slot) => vault.srtpSender(slot, PROFILE) },
         { name: "srtpReceiver", uses: ["packet-open"], run: (slot) => vault.srtpReceiver(slot, PROFILE) },
         { name: "mac", uses: ["mac"], run: (slot) => vault.mac(slot, TEXT) },
@@ -572,6 +573,23 @@ export function vaultContract(name: string, make: () => Vault): void {
         }
         assert.throws(() => vault.seal(slot, 2 ** 53, NOTHING, TEXT), refuses("counter"));
         vault.wipe(slot);
+      });
+
+      it("seal pieces as they seal the whole, and count them as one", async () => {
+        const { slot, bytes } = await knownSlot("stream-seal");
+        const long = randomBytes(70_001);
+        const cuts = [[0], [1, 1], [15, 16, 17], [long.length], [3, 65_539]];
+        for (const [counter, ends] of cuts.entries()) {
+          const pieces = [...ends, long.length].map((end, index) => long.subarray(ends[index - 1] ?? 0, end));
+          const sealed = vault.sealPieces(slot, counter, INFO, pieces);
+          assert.equal(sealed.length, pieces.length + 1);
+          assert.deepEqual(gcmOpened(bytes, counter, INFO, Buffer.concat(sealed)), long);
+          for (const wrong of [counter, counter + 2]) {
+            assert.throws(() => vault.sealPieces(slot, wrong, INFO, pieces), refuses("counter"));
+          }
+        }
+        vault.wipe(slot);
+        assert.throws(() => vault.sealPieces(slot, cuts.length, INFO, [long]), refuses("empty-slot"));
       });
 
       it("open what node:crypto has sealed, empty or long", async () => {

@@ -153,6 +153,32 @@ describe("Channel: sealed frames", () => {
     );
   });
 
+  it("in pieces are the same frames, and count with the others", () => {
+    const long = Buffer.alloc(40_000, 7);
+    for (const bytes of [0, 1, 252, 253, 508, 39_996, 40_000]) {
+      const whole = long.subarray(0, bytes);
+      const frame = Buffer.concat(
+        client.sealPieces([whole.subarray(0, bytes >> 1), Buffer.alloc(0), whole.subarray(bytes >> 1)]),
+      );
+      const next = client.seal(whole);
+      assert.equal(frame.length, next.length);
+      assert.equal(
+        codeOf(() => server.open(next)),
+        "bad-counter",
+      );
+      assert.deepEqual(server.open(frame), whole);
+      assert.deepEqual(server.open(next), whole);
+    }
+    assert.equal(
+      codeOf(() => client.sealPieces([Buffer.alloc(MAX_CLEAR_BYTES), Buffer.alloc(1)])),
+      "frame-too-long",
+    );
+    assert.equal(
+      server.open(Buffer.concat(client.sealPieces([Buffer.alloc(MAX_CLEAR_BYTES)]))).length,
+      MAX_CLEAR_BYTES,
+    );
+  });
+
   describe("are refused, and move nothing", () => {
     /** Refused with this code, after which the frame that should have come still opens. */
     function refused(frame: Buffer, code: string, next: Buffer, by = server): void {
