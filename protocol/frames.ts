@@ -24,32 +24,52 @@ export function encodeFrameHeader(bodyBytes: number): Buffer {
   return u32(checkedLength(bodyBytes, MAX_BODY_BYTES));
 }
 
-/** Collects chunks as the wire delivers them and yields whole bodies, oldest first. Each byte is copied once. */
+/** Yields whole bodies as the wire delivers their bytes, oldest first. No byte is copied twice, and a whole frame never. */
 export class FrameReader {
-  readonly #chunks = new ChunkQueue();
+  /** Of the header or body that has begun, as it came. */
+  #rest: Uint8Array[] = [];
+  #restBytes = 0;
   #bodyBytes: number | undefined;
   /** Raised to `MAX_BODY_BYTES` once the peer has proven itself; holds from the next header on. */
   maxBodyBytes = MAX_UNPROVEN_BODY_BYTES;
 
   /** Bytes of a frame that has begun and not ended: a line that closes now was cut. */
   get pendingBytes(): number {
-    return this.#chunks.bytes + (this.#bodyBytes === undefined ? 0 : HEADER_BYTES);
+    return this.#restBytes + (this.#bodyBytes === undefined ? 0 : HEADER_BYTES);
   }
 
-  /** @throws {ProtocolError} `frame-too-long`, from the header alone, before any body is kept. */
+  /**
+   * @returns bodies, which may be pieces of the chunk
+   * @throws {ProtocolError} `frame-too-long`, from the header alone, before any body is kept.
+   */
   *read(chunk: Uint8Array): Generator<Buffer> {
-    this.#chunks.push(chunk);
+    let left = viewOf(chunk);
     for (;;) {
       if (this.#bodyBytes === undefined) {
-        const header = this.#chunks.take(HEADER_BYTES);
-        if (!header) return;
-        this.#bodyBytes = checkedLength(header.readUInt32BE(), this.maxBodyBytes);
+        if (this.#restBytes + left.length < HEADER_BYTES) break;
+        const header = this.#join(left, HEADER_BYTES);
+        left = header.left;
+        this.#bodyBytes = checkedLength(header.taken.readUInt32BE(), this.maxBodyBytes);
       }
-      const body = this.#chunks.take(this.#bodyBytes);
-      if (!body) return;
+      if (this.#restBytes + left.length < this.#bodyBytes) break;
+      const body = this.#join(left, this.#bodyBytes);
+      left = body.left;
       this.#bodyBytes = undefined;
-      yield body;
+      yield body.taken;
     }
+    if (left.length === 0) return;
+    this.#rest.push(left);
+    this.#restBytes += left.length;
+  }
+
+  /** The next n bytes: what was kept, and the first of what has come. Both together are enough. */
+  #join(come: Buffer, n: number): { taken: Buffer; left: Buffer } {
+    const missing = n - this.#restBytes;
+    const left = come.subarray(missing);
+    const taken = this.#rest.length === 0 ? come.subarray(0, n) : concat(...this.#rest, come.subarray(0, missing));
+    this.#rest = [];
+    this.#restBytes = 0;
+    return { taken, left };
   }
 }
 
@@ -59,33 +79,6 @@ function checkedLength(bytes: number, maxBytes: number): number {
   return bytes;
 }
 
-/** Chunks in the order they came; gives them back in other sizes. */
-class ChunkQueue {
-  #chunks: Uint8Array[] = [];
-  bytes = 0;
-
-  push(chunk: Uint8Array): void {
-    if (chunk.length === 0) return;
-    this.#chunks.push(chunk);
-    this.bytes += chunk.length;
-  }
-
-  /** The oldest n bytes as one Buffer, or undefined while fewer are there. */
-  take(n: number): Buffer | undefined {
-    if (this.bytes < n) return undefined;
-    const taken = Buffer.allocUnsafe(n);
-    let filled = 0;
-    let used = 0;
-    while (filled < n) {
-      const chunk = this.#chunks[used]!;
-      const part = chunk.subarray(0, n - filled);
-      taken.set(part, filled);
-      filled += part.length;
-      if (part.length === chunk.length) used++;
-      else this.#chunks[used] = chunk.subarray(part.length);
-    }
-    this.#chunks.splice(0, used);
-    this.bytes -= n;
-    return taken;
-  }
+function viewOf(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
 }

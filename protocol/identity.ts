@@ -42,11 +42,24 @@ export function uidOfSshLine(line: string): Uid {
   return hash("sha256", line.trim().split(/\s+/).slice(0, 2).join(" "), "hex") as Uid;
 }
 
+/** A key object takes 4 KiB, a tenth of a verification to make, and a server verifies for most keys once: at connect. */
+const KEY_OBJECTS_KEPT = 64;
+/** The one used longest ago comes first. */
+const keyObjects = new Map<PublicKey, KeyObject>();
+
+function keyObjectOf(key: PublicKey): KeyObject {
+  // PEM, and the options on the key object itself: whether something else is a key object, Node 24 learns by throwing.
+  const keyObject = keyObjects.get(key) ?? Object.assign(createPublicKey(key.pem), PSS);
+  keyObjects.delete(key);
+  keyObjects.set(key, keyObject);
+  if (keyObjects.size > KEY_OBJECTS_KEPT) keyObjects.delete(keyObjects.keys().next().value!);
+  return keyObject;
+}
+
 /** A parsed, canonical RSA-4096 public key. */
 export class PublicKey {
   readonly spki: Buffer;
   readonly uid: Uid;
-  #keyObject: KeyObject | undefined;
 
   /** @throws {ProtocolError} `key-bad` unless exactly 4096 bits, e = 65537 and canonical DER */
   constructor(spki: Uint8Array) {
@@ -71,9 +84,7 @@ export class PublicKey {
   /** RSASSA-PSS, SHA-256, MGF1-SHA-256, salt 32 (RFC 8017 §8.1.2). */
   verifies(message: Uint8Array, signature: Uint8Array): boolean {
     if (signature.length !== SIGNATURE_BYTES) return false;
-    // PEM, and the options on the key object itself: whether something else is a key object, Node 24 learns by throwing.
-    this.#keyObject ??= Object.assign(createPublicKey(this.pem), PSS);
-    return verify("sha256", message, this.#keyObject, signature);
+    return verify("sha256", message, keyObjectOf(this), signature);
   }
 
   /** `ssh-rsa AAAA...` (RFC 4253 §6.6) */

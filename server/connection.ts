@@ -50,6 +50,7 @@ export class Connection implements Closable {
   readonly #outbox: Outbox;
   readonly #frames = new FrameReader();
   readonly #place: Place;
+  readonly #closed: () => void;
   readonly beganMs: number;
   #channel: ChannelServer | undefined;
   #clientKey: PublicKey | undefined;
@@ -60,10 +61,12 @@ export class Connection implements Closable {
   /** A shutdown waits for this handset no longer. */
   #onOver: (() => void) | undefined;
 
-  constructor(around: ConnectionSurroundings, socket: Socket, place: Place) {
+  /** Reads from now on. @param closed told once */
+  constructor(around: ConnectionSurroundings, socket: Socket, place: Place, closed: () => void) {
     this.#around = around;
     this.#socket = socket;
     this.#place = place;
+    this.#closed = closed;
     this.beganMs = around.now();
     this.#stepUntilMs = this.beganMs + STEP_MS;
     this.#outbox = new Outbox({
@@ -73,26 +76,38 @@ export class Connection implements Closable {
         this.#close("lost", reason);
       },
     });
+    // Listeners and no iterator, which would cost an idle line more memory than its keys.
+    const ended = () => this.#close("lost", "closed");
+    socket.on("data", (chunk: Buffer) => this.#read(this.#frames.read(chunk)));
+    socket.on("end", ended);
+    socket.on("close", ended);
+    socket.on("error", (error) => this.#fault(error));
   }
 
   get line(): ServerLine | undefined {
     return this.#line;
   }
 
-  /** Reads until the socket ends; never throws. */
-  async run(): Promise<void> {
+  /** One message after the other. While one takes its time, and behind the last, the socket brings no more and no end. */
+  #read(bodies: Iterator<Buffer>): void {
     try {
-      for await (const chunk of this.#socket as AsyncIterable<Buffer>) {
-        for (const body of this.#frames.read(chunk)) {
-          if (this.#over) return;
-          await this.#take(body);
-          if (this.#line?.ended) return await this.#finish();
-        }
+      for (let next = bodies.next(); !next.done && !this.#over; next = bodies.next()) {
+        const taking = this.#take(next.value);
+        if (!taking && !this.#line?.ended) continue;
+        this.#socket.pause();
+        if (taking) taking.then(() => this.#taken(bodies)).catch((error) => this.#fault(error));
+        else void this.#finish();
+        return;
       }
-      this.#close("lost", "closed");
+      if (this.#socket.isPaused()) this.#socket.resume();
     } catch (error) {
       this.#fault(error);
     }
+  }
+
+  #taken(bodies: Iterator<Buffer>): void {
+    if (this.#line?.ended) void this.#finish();
+    else this.#read(bodies);
   }
 
   tick(): void {
@@ -126,12 +141,12 @@ export class Connection implements Closable {
     this.#close("left", "shutdown");
   }
 
-  async #take(body: Buffer): Promise<void> {
-    if (this.#line) return await this.#line.receive(body);
+  #take(body: Buffer): void | Promise<void> {
+    if (this.#line) return this.#line.receive(body);
     if (this.#channel) return this.#prove(body);
     // Only which half reads it: that half judges the whole of it.
     if (body.includes(RESUME_LINE)) return this.#resume(body);
-    return await this.#hello(body);
+    return this.#hello(body);
   }
 
   /** M1, and M2 M3 back: one signature for all who wait (protocol/channel/batch.ts). */
@@ -268,15 +283,18 @@ export class Connection implements Closable {
     this.#close("fault", code);
   }
 
+  /** @param how of a line that has ended in order, "left", whatever becomes of its last bytes */
   #close(how: "lost" | "fault" | "left", code: string): void {
     if (this.#over) return;
     this.#over = true;
+    const leaves = this.#line?.ended ? "left" : how;
     this.#onOver?.();
     this.#outbox.discard();
     this.#socket.destroy();
     this.#channel?.wipe();
     this.#around.admission.leave(this.#place);
-    if (this.#line) this.#around.service.closed(this.#line, how);
+    if (this.#line) this.#around.service.closed(this.#line, leaves);
+    this.#closed();
     this.#around.log.debug("line over", { peer: this.#line?.uid, code, ms: this.#around.now() - this.beganMs });
   }
 }

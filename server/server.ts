@@ -64,6 +64,8 @@ export class FeldfonServer {
   #listener: Server | undefined;
   #relay: VoiceRelay | undefined;
   #service: PhoneService | undefined;
+  /** What all connections stand in. */
+  #around: ConnectionSurroundings | undefined;
   #health: Health | undefined;
   #ticking: NodeJS.Timeout | undefined;
   #closing = false;
@@ -149,6 +151,19 @@ export class FeldfonServer {
     const { callLog } = settings;
     const service = new PhoneService({ vault, registry: this.#registry, relay, metrics: this.#metrics, log, callLog });
     this.#service = service;
+    const { requestLimit } = this.#parts;
+    this.#around = {
+      vault,
+      log,
+      service,
+      serverKey: this.serverKey,
+      signer: this.#signer,
+      admission: this.#admission,
+      metrics: this.#metrics,
+      trace: this.#trace,
+      now: Date.now,
+      ...(requestLimit ? { requestLimit } : {}),
+    };
     this.#metrics.watch(() => ({
       halfOpenLines: this.#admission.halfOpen,
       provenLines: this.#admission.proven,
@@ -209,32 +224,14 @@ export class FeldfonServer {
   }
 
   #accept(socket: Socket): void {
-    // A socket may fail between two reads; its connection hears of it there.
-    socket.on("error", () => {});
     const place = this.#closing ? undefined : this.#admission.arrive(socket.remoteAddress);
-    if (!place || !this.#service) {
+    if (!place || !this.#around) {
+      socket.on("error", () => {});
       socket.destroy();
       return;
     }
-    const { vault, log, requestLimit } = this.#parts;
-    const connection = new Connection(
-      {
-        vault,
-        log,
-        serverKey: this.serverKey,
-        signer: this.#signer,
-        admission: this.#admission,
-        service: this.#service,
-        metrics: this.#metrics,
-        trace: this.#trace,
-        now: Date.now,
-        ...(requestLimit ? { requestLimit } : {}),
-      },
-      socket,
-      place,
-    );
+    const connection = new Connection(this.#around, socket, place, () => this.#connections.delete(connection));
     this.#connections.add(connection);
-    void connection.run().finally(() => this.#connections.delete(connection));
   }
 
   #tick(): void {

@@ -18,7 +18,7 @@ export type ServerQuestion = "cpu" | "memory" | "delay" | "state" | "close";
 export interface ServerAnswers {
   cpu: { us: number };
   /** After collections. `pssKiB` is this process's share of all pages it has. */
-  memory: { rssKiB: number; pssKiB: number; heapKiB: number };
+  memory: { pssKiB: number; rssKiB: number; heapKiB: number; heapPagesKiB: number; buffersKiB: number };
   /** Of the loop since the last question, in ms. */
   delay: { p50: number; p99: number; max: number };
   state: {
@@ -64,12 +64,13 @@ const answers: { [Question in ServerQuestion]: () => Promise<ServerAnswers[Quest
   },
   async memory() {
     for (let collection = 0; collection < 4; collection++) {
-      globalThis.gc?.();
+      globalThis.gc?.({ type: "major", execution: "sync", flavor: "last-resort" });
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
     const pssKiB = Number(/^Pss:\s+(\d+) kB$/m.exec(readFileSync("/proc/self/smaps_rollup", "latin1"))![1]);
-    const { rss, heapUsed, external } = process.memoryUsage();
-    return { rssKiB: rss / 1_024, pssKiB, heapKiB: (heapUsed + external) / 1_024 };
+    const { rss, heapTotal, heapUsed, external } = process.memoryUsage();
+    const KiB = (bytes: number) => bytes / 1_024;
+    return { pssKiB, rssKiB: KiB(rss), heapKiB: KiB(heapUsed), heapPagesKiB: KiB(heapTotal), buffersKiB: KiB(external) };
   },
   async delay() {
     delay.enable();

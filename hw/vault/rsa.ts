@@ -35,11 +35,15 @@ export function pssSign(privateKey: KeyObject, message: Uint8Array): Promise<Buf
 /** RSAES-OAEP, SHA-256. @param spki DER SubjectPublicKeyInfo @throws {VaultError} `bad-key` */
 export function oaepSeal(spki: Uint8Array, label: Uint8Array, clear: Uint8Array): Buffer {
   // The options lie on the key object itself: from any other object Node 24 learns by throwing that it is none.
-  return publicEncrypt(Object.assign(publicKeyOf(spki), OAEP, { oaepLabel: label }), clear);
+  const key: KeyObject & { oaepLabel?: Uint8Array | undefined } = publicKeyOf(spki);
+  const sealed = publicEncrypt(Object.assign(key, OAEP, { oaepLabel: label }), clear);
+  // The key is kept, and so would be the whole 64 KiB of Node's pool that the label is a piece of.
+  key.oaepLabel = undefined;
+  return sealed;
 }
 
-/** Reading a key costs two thirds of using it, and whoever calls calls again. */
-const KEYS_KEPT = 1_024;
+/** Reading a key costs two thirds of using it, and whoever calls calls again; each takes 4 KiB. */
+const KEYS_KEPT = 256;
 /** By DER; the one used longest ago comes first. */
 const keysRead = new Map<string, KeyObject>();
 

@@ -64,8 +64,8 @@ export class SealedChannel {
   /** Names this channel and no other: T over every byte of its handshake. */
   readonly th: Buffer;
   readonly #vault: Vault;
-  /** Every slot this channel has made or taken over; all are wiped at its end, most of them earlier. */
-  readonly #slots: Slot[] = [];
+  /** Every living slot that this channel has made or taken over. */
+  readonly #slots = new Set<Slot>();
   #place: "connected" | "joined" | "closed";
   /** ch until `join`, j from then on. */
   #secret: Slot<"derive">;
@@ -82,7 +82,7 @@ export class SealedChannel {
     this.peer = peer;
     this.th = th;
     this.#secret = secret;
-    this.#slots.push(secret);
+    this.#slots.add(secret);
     this.#place = keys === "connect" ? "connected" : "joined";
     try {
       [this.#seal, this.#open] = this.#pair(keys);
@@ -171,9 +171,9 @@ export class SealedChannel {
       this.#mustBeOpen();
       if (this.#place !== "connected") throw new ProtocolError("out-of-order", "join: this channel has joined already");
       this.#secret = kdf(this.#vault, "derive", "joined", this.th, SECRET_BYTES, channelSecret, serverSecret);
-      this.#slots.push(this.#secret);
+      this.#slots.add(this.#secret);
       this.#place = "joined";
-      this.#vault.wipe(channelSecret);
+      this.#drop(channelSecret);
     } finally {
       this.#vault.wipe(serverSecret);
     }
@@ -185,7 +185,7 @@ export class SealedChannel {
   switchSeal(): void {
     this.#mustBeOpen();
     if (!this.#nextSeal) throw new ProtocolError("out-of-order", "switchSeal: no joined key waits for this direction");
-    this.#vault.wipe(this.#seal.slot);
+    this.#drop(this.#seal.slot);
     this.#seal = this.#nextSeal;
     this.#nextSeal = undefined;
   }
@@ -194,7 +194,7 @@ export class SealedChannel {
   switchOpen(): void {
     this.#mustBeOpen();
     if (!this.#nextOpen) throw new ProtocolError("out-of-order", "switchOpen: no joined key waits for this direction");
-    this.#vault.wipe(this.#open.slot);
+    this.#drop(this.#open.slot);
     this.#open = this.#nextOpen;
     this.#nextOpen = undefined;
   }
@@ -226,8 +226,14 @@ export class SealedChannel {
   wipe(): void {
     this.#place = "closed";
     this.#vault.wipe(...this.#slots);
+    this.#slots.clear();
     this.#ticket?.wipe();
     this.#ticket = undefined;
+  }
+
+  #drop(slot: Slot): void {
+    this.#slots.delete(slot);
+    this.#vault.wipe(slot);
   }
 
   #pair(word: "connect" | "joined"): [Direction<"stream-seal">, Direction<"stream-open">] {
@@ -237,7 +243,7 @@ export class SealedChannel {
 
   #direction<Use extends "stream-seal" | "stream-open">(use: Use, word: string): Direction<Use> {
     const slot = kdf(this.#vault, use, word, this.th, STREAM_KEY_BYTES, this.#secret);
-    this.#slots.push(slot);
+    this.#slots.add(slot);
     return new Direction(this.#vault, slot, this.th);
   }
 

@@ -105,22 +105,23 @@ export abstract class Line {
   /**
    * Takes one frame body.
    *
+   * @returns a promise when that takes its time: then nothing else may be taken meanwhile
    * @throws {ProtocolError} the line is to be closed and its secrets wiped
    */
-  async receive(body: Buffer): Promise<void> {
+  receive(body: Buffer): void | Promise<void> {
     if (this.#ended) return;
     const clear = this.channel.open(body);
     const message = parseSip(clear);
     this.#heardAtMs = this.now();
     this.#outlet.passed({ direction: "received", kind: kindOf(message), size: clear.length });
     const listener = this.transactions.admit(message);
-    if (message.type === "request") return await this.take(message);
+    if (message.type === "request") return this.take(message);
     if (listener === "unexpected") {
       // Of a call it is that call's fault, and nobody's when the call is over.
       if (message.callId !== this.callId) return this.unexpected(message.callId);
       throw new ProtocolError("out-of-order", `${kindOf(message)} answers nothing that was asked`);
     }
-    await listener?.(message);
+    return listener?.(message);
   }
 
   /** Sends PINGs, notices silence. @throws {ProtocolError} `timeout`: the line is lost, not at fault */
