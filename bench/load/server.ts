@@ -70,7 +70,13 @@ const answers: { [Question in ServerQuestion]: () => Promise<ServerAnswers[Quest
     const pssKiB = Number(/^Pss:\s+(\d+) kB$/m.exec(readFileSync("/proc/self/smaps_rollup", "latin1"))![1]);
     const { rss, heapTotal, heapUsed, external } = process.memoryUsage();
     const KiB = (bytes: number) => bytes / 1_024;
-    return { pssKiB, rssKiB: KiB(rss), heapKiB: KiB(heapUsed), heapPagesKiB: KiB(heapTotal), buffersKiB: KiB(external) };
+    return {
+      pssKiB,
+      rssKiB: KiB(rss),
+      heapKiB: KiB(heapUsed),
+      heapPagesKiB: KiB(heapTotal),
+      buffersKiB: KiB(external),
+    };
   },
   async delay() {
     delay.enable();
