@@ -1,6 +1,7 @@
 /**
  * The literal way of the bench `phonebook`: at each change every client gets the whole book, serialised for it alone,
- * AES-256-CBC under its key, in hex, in JSON, behind SIP headers (seeds 000 and 003 as they stand).
+ * AES-256-CBC under its key, in hex, in JSON, behind SIP headers (seeds 000 and 003 as they stand). An entry has the
+ * fields that the origin gives it, addresses too (research/seeds.md 2.2): id, name, public_key, ip, port, is_self, online.
  *
  *     driver: { clients, rows } -> port        driver: "change" -> { us, bytes }, once all is written
  */
@@ -14,8 +15,11 @@ const book = Array.from({ length: rows }, (_, id) => {
     .toString("base64")
     .match(/.{1,64}/g)!;
   const pem = `-----BEGIN PUBLIC KEY-----\n${text.join("\n")}\n-----END PUBLIC KEY-----\n`;
-  return { id, name: `Handset ${id}`, public_key: pem };
+  const where = { ip: `192.168.${id >> 8}.${id & 255}`, port: 5_061 };
+  return { id: String(id), name: `Handset ${id}`, public_key: pem, ...where, is_self: false, online: true };
 });
+const timestamp = Math.floor(Date.now() / 1_000);
+const merkle_root = randomBytes(32).toString("hex");
 const lines: { socket: Socket; key: Buffer; iv: Buffer }[] = [];
 
 async function change(): Promise<{ us: number; bytes: number }> {
@@ -23,7 +27,15 @@ async function change(): Promise<{ us: number; bytes: number }> {
   let bytes = 0;
   for (const { socket, key, iv } of lines) {
     const cipher = createCipheriv("aes-256-cbc", key, iv);
-    const hex = cipher.update(JSON.stringify({ clients: book }), "utf8", "hex") + cipher.final("hex");
+    const whole = {
+      version: "2.0",
+      timestamp,
+      merkle_root,
+      total_clients: rows,
+      connected_clients: rows,
+      clients: book,
+    };
+    const hex = cipher.update(JSON.stringify(whole), "utf8", "hex") + cipher.final("hex");
     const head = "MESSAGE sip:client@feldfon SIP/2.0\r\nContent-Type: application/json\r\n\r\n";
     const body = Buffer.from(head + JSON.stringify({ type: "PHONEBOOK", phonebook: hex }));
     const length = Buffer.alloc(4);
