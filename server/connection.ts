@@ -213,7 +213,8 @@ export class Connection implements Closable {
       client,
       host: service,
       channel,
-      callId,
+      // A copy: a piece of a text holds the whole text, here the head of M1.
+      callId: Buffer.from(callId).toString("latin1"),
       usedCSeq,
       resumed,
       now,

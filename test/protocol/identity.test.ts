@@ -295,6 +295,16 @@ describe("a public key", () => {
       assert.equal(new PublicKey(other).verifies(message, signature), false);
     });
 
+    it("also when it was not asked for long, and other keys were meanwhile", () => {
+      const key = new PublicKey(spki);
+      const signature = signed(32);
+      assert.equal(key.verifies(message, signature), true);
+      for (let other = 0; other < 100; other++)
+        assert.equal(new PublicKey(key.spki).verifies(message, signature), true);
+      assert.equal(key.verifies(message, signature), true);
+      assert.equal(key.verifies(message, Buffer.concat([signature.subarray(1), Buffer.of(0)])), false);
+    });
+
     it("of 512 bytes, none of them changed", () => {
       const key = new PublicKey(spki);
       const signature = signed(32);
