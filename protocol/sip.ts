@@ -96,8 +96,12 @@ interface Header {
   readonly wanted: (draft: Draft) => "must" | "may" | "never";
   /** Takes the value. @returns false for another form, and for a value that contradicts the message */
   readonly read: (draft: Draft, head: HeadReader) => boolean;
-  /** @returns undefined when the message has no such header */
-  readonly write: (draft: Draft) => string | undefined;
+  /**
+   * Writes the value. `draft` is what is written of the message already, for contradictions.
+   *
+   * @returns false for a value that `read` would not take, undefined when the message has no such header
+   */
+  readonly write: (message: Draft, head: HeadWriter, draft: Draft) => boolean | undefined;
 }
 
 const LINE_END = "\r\n";
@@ -119,13 +123,13 @@ const HEADERS: readonly Header[] = [
       draft.branch = branch;
       return true;
     },
-    write: ({ branch }) => `SIP/2.0/TCP feldfon;branch=z9hG4bK${branch}`,
+    write: ({ branch }, head) => head.put("SIP/2.0/TCP feldfon;branch=z9hG4bK") && head.hex(branch, 16),
   },
   {
     label: "Max-Forwards: ",
     wanted: ({ method }) => (method ? "must" : "never"),
     read: (_, head) => head.take("70"),
-    write: ({ method }) => (method ? "70" : undefined),
+    write: ({ method }, head) => (method ? head.put("70") : undefined),
   },
   {
     label: "From: ",
@@ -137,7 +141,8 @@ const HEADERS: readonly Header[] = [
       draft.from = { party, tag };
       return true;
     },
-    write: ({ from }) => `<${uriOf(from!.party)}>;tag=${from!.tag}`,
+    write: ({ from }, head) =>
+      head.put("<") && head.party(from?.party) && head.put(">;tag=") && head.hex(from?.tag, 16),
   },
   {
     label: "To: ",
@@ -146,14 +151,16 @@ const HEADERS: readonly Header[] = [
       const party = head.take("<") && head.party();
       if (!party || !head.take(">")) return false;
       draft.to = { party };
-      // The tag stands in answers other than 100, and only there.
-      if (draft.status === undefined || draft.status === 100) return true;
+      if (!tagsTo(draft)) return true;
       const tag = head.take(";tag=") && head.hex(16);
       if (!tag) return false;
       draft.to.tag = tag;
       return true;
     },
-    write: ({ to }) => `<${uriOf(to!.party)}>${to!.tag === undefined ? "" : `;tag=${to!.tag}`}`,
+    write: ({ to }, head, draft) => {
+      if (!head.put("<") || !head.party(to?.party) || !head.put(">")) return false;
+      return tagsTo(draft) ? head.put(";tag=") && head.hex(to?.tag, 16) : to?.tag === undefined;
+    },
   },
   {
     label: "Call-ID: ",
@@ -164,7 +171,7 @@ const HEADERS: readonly Header[] = [
       draft.callId = callId;
       return true;
     },
-    write: ({ callId }) => callId,
+    write: ({ callId }, head) => head.hex(callId, 32),
   },
   {
     label: "CSeq: ",
@@ -172,11 +179,16 @@ const HEADERS: readonly Header[] = [
     read: (draft, head) => {
       const number = head.number(10);
       const method = head.take(" ") && head.method();
-      if (!number || !method || number > MAX_CSEQ) return false;
+      if (!number || !method) return false;
       draft.cseq = { number, method };
-      return draft.method === undefined || draft.method === method;
+      return fitsCSeq(draft, draft.cseq);
     },
-    write: ({ cseq }) => `${cseq!.number} ${cseq!.method}`,
+    write: ({ cseq }, head, draft) =>
+      cseq !== undefined &&
+      fitsCSeq(draft, cseq) &&
+      head.number(cseq.number, 10) &&
+      head.put(" ") &&
+      head.method(cseq.method),
   },
   {
     label: "WWW-Authenticate: ",
@@ -185,7 +197,7 @@ const HEADERS: readonly Header[] = [
       draft.wwwAuthenticate = true;
       return head.take(CHALLENGE);
     },
-    write: ({ wwwAuthenticate }) => (wwwAuthenticate ? CHALLENGE : undefined),
+    write: ({ wwwAuthenticate }, head) => (wwwAuthenticate ? head.put(CHALLENGE) : undefined),
   },
   {
     label: "Authorization: ",
@@ -194,7 +206,7 @@ const HEADERS: readonly Header[] = [
       draft.authorization = true;
       return head.take(CHALLENGE);
     },
-    write: ({ authorization }) => (authorization ? CHALLENGE : undefined),
+    write: ({ authorization }, head) => (authorization ? head.put(CHALLENGE) : undefined),
   },
   {
     label: "Retry-After: ",
@@ -205,7 +217,7 @@ const HEADERS: readonly Header[] = [
       draft.retryAfterS = seconds;
       return true;
     },
-    write: ({ retryAfterS }) => (retryAfterS === undefined ? undefined : String(retryAfterS)),
+    write: ({ retryAfterS }, head) => (retryAfterS === undefined ? undefined : head.number(retryAfterS, 5)),
   },
   {
     label: "Feldfon: ",
@@ -216,23 +228,33 @@ const HEADERS: readonly Header[] = [
       draft.feldfon = word;
       return true;
     },
-    write: ({ feldfon }) => feldfon,
+    write: ({ feldfon }, head) => (feldfon === undefined ? undefined : head.word(feldfon, 32)),
   },
   {
     label: "Content-Type: ",
     wanted: (draft) => (bodyBytes(draft) > 0 ? "must" : "never"),
     read: (_, head) => head.take(CONTENT_TYPE),
-    write: (draft) => (bodyBytes(draft) > 0 ? CONTENT_TYPE : undefined),
+    write: (message, head) => (bodyBytes(message) > 0 ? head.put(CONTENT_TYPE) : undefined),
   },
   {
     label: "Content-Length: ",
     wanted: always,
     read: (draft, head) => head.number(8) === bodyBytes(draft),
-    write: (draft) => String(bodyBytes(draft)),
+    write: (message, head) => head.number(bodyBytes(message), 8),
   },
 ];
 
+/** The tag stands in answers other than 100, and only there. */
+function tagsTo({ status }: Draft): boolean {
+  return status !== undefined && status !== 100;
+}
+
+function fitsCSeq(draft: Draft, { number, method }: SipHead["cseq"]): boolean {
+  return number >= 1 && number <= MAX_CSEQ && (draft.method === undefined || draft.method === method);
+}
+
 const HEX = /^[0-9a-f]*$/;
+const WORD = /^[a-z0-9-]+$/;
 
 /**
  * Walks through a head. There is one way to write each thing, so it is told what to expect, and answers `false` or
@@ -283,7 +305,8 @@ class HeadReader {
   }
 
   method(): Method | undefined {
-    return METHODS.find((method) => this.take(method));
+    for (const method of METHODS) if (this.take(method)) return method;
+    return undefined;
   }
 
   /** sip:server@feldfon, sip:<uid>@feldfon */
@@ -304,6 +327,42 @@ class HeadReader {
     const from = this.#at;
     this.#at += length;
     return this.#text.slice(from, this.#at);
+  }
+}
+
+/**
+ * Writes a head. Each value is judged by the rule that will judge it when it is read: the methods mirror `HeadReader`'s
+ * and answer `false` to what that would not take.
+ */
+class HeadWriter {
+  text = "";
+
+  put(literal: string): true {
+    this.text += literal;
+    return true;
+  }
+
+  /** Exactly so many digits 0-9 a-f. */
+  hex(value: string | undefined, digits: number): boolean {
+    return value?.length === digits && HEX.test(value) && this.put(value);
+  }
+
+  /** At most so many digits. */
+  number(value: number, mostDigits: number): boolean {
+    return Number.isInteger(value) && value >= 0 && value < 10 ** mostDigits && this.put(String(value));
+  }
+
+  word(value: string, mostLetters: number): boolean {
+    return value.length <= mostLetters && WORD.test(value) && this.put(value);
+  }
+
+  method(value: Method): boolean {
+    return METHODS.includes(value) && this.put(value);
+  }
+
+  /** sip:server@feldfon, sip:<uid>@feldfon */
+  party(value: Party | undefined): boolean {
+    return this.put("sip:") && (value === "server" ? this.put(value) : this.hex(value, 64)) && this.put("@feldfon");
   }
 }
 
@@ -358,27 +417,26 @@ export function encodeSipHead(message: SipMessage): Buffer {
 }
 
 function headOf(message: SipMessage): string {
-  const draft: Draft = message;
-  let head = startLine(message);
-  // Read back into a scratch message: a value is judged where it is written by the rule that will judge it when read.
-  const line = new HeadReader(head);
-  const scratch = readStartLine(line);
-  if (!scratch || !line.done) throw badSip(NO_START_LINE);
-  scratch.body = message.body;
-  if (message.pieces) scratch.pieces = message.pieces;
+  const head = new HeadWriter();
+  const draft = writeStartLine(message, head);
+  if (!draft) throw badSip(NO_START_LINE);
+  draft.body = message.body;
+  if (message.pieces) draft.pieces = message.pieces;
   for (const header of HEADERS) {
-    const wanted = header.wanted(scratch);
-    const value = header.write(draft);
-    if (value === undefined) {
+    const wanted = header.wanted(draft);
+    const before = head.text;
+    head.put(LINE_END);
+    head.put(header.label);
+    const written = header.write(message, head, draft);
+    if (written === false) throw badSip(badValue(header));
+    if (written === undefined) {
       if (wanted === "must") throw badSip(`${nameIn(header)} is missing and was expected`);
-      continue;
+      head.text = before;
+    } else if (wanted === "never") {
+      throw badSip(`${nameIn(header)} came and does not belong into this message`);
     }
-    if (wanted === "never") throw badSip(`${nameIn(header)} came and does not belong into this message`);
-    const written = new HeadReader(value);
-    if (!header.read(scratch, written) || !written.done) throw badSip(badValue(header));
-    head += LINE_END + header.label + value;
   }
-  return head + HEAD_END;
+  return head.text + HEAD_END;
 }
 
 /** Fresh material for branches and tags (8 bytes) and Call-IDs (16 bytes). @returns two digits a byte */
@@ -386,10 +444,16 @@ export function hex(bytes: number, random: (bytes: number) => Buffer = namingByt
   return random(bytes).toString("hex");
 }
 
-function startLine(message: SipMessage): string {
-  return message.type === "request"
-    ? `${message.method} ${uriOf(message.uri)} SIP/2.0`
-    : `SIP/2.0 ${message.status} ${REASONS[message.status]}`;
+/** @returns what the start line says of the message, undefined for one that would not be read */
+function writeStartLine(message: SipMessage, head: HeadWriter): Draft | undefined {
+  if (message.type === "request") {
+    const { method, uri } = message;
+    const written = head.method(method) && head.put(" ") && head.party(uri) && head.put(" SIP/2.0");
+    return written ? { type: "request", method, uri } : undefined;
+  }
+  const { status } = message;
+  const reason = Object.hasOwn(REASONS, status) ? REASONS[status] : undefined;
+  return reason && head.put(`SIP/2.0 ${status} ${reason}`) ? { type: "response", status } : undefined;
 }
 
 function readStartLine(head: HeadReader): Draft | undefined {
@@ -401,10 +465,6 @@ function readStartLine(head: HeadReader): Draft | undefined {
   const method = head.method();
   const uri = method && head.take(" ") && head.party();
   return uri && head.take(" SIP/2.0") ? { type: "request", method, uri } : undefined;
-}
-
-function uriOf(party: Party): string {
-  return `sip:${party}@feldfon`;
 }
 
 function nameIn({ label }: Header): string {

@@ -5,7 +5,6 @@
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { createServer, type Server, type Socket } from "node:net";
-import { setFlagsFromString } from "node:v8";
 import { PublicKey } from "@feldfon/protocol/identity";
 import type { KeyPair, Vault } from "@feldfon/protocol/vault";
 import { Admission } from "./admission.ts";
@@ -13,6 +12,7 @@ import { Connection, type ConnectionSurroundings } from "./connection.ts";
 import { type Health, openHealth } from "./health.ts";
 import type { Log } from "./log.ts";
 import { Metrics } from "./metrics.ts";
+import { ProcessMemory } from "./process-memory.ts";
 import { openRegistry } from "./registry.ts";
 import type { Registry } from "./registry-port.ts";
 import { type RelayStatistics, VoiceRelay } from "./relay.ts";
@@ -26,16 +26,6 @@ import { openTrace, type Trace } from "./trace.ts";
 const TICK_MS = 250;
 /** A handset's time to say that it heard of the shutdown. */
 const SEND_AWAY_MS = 1_000;
-/**
- * How far the heap may grow above what lives before all of it is collected, with so many lines. A server's heap is small
- * (16 MB for a hundred handsets) and V8's own measure collected it every 90 calls, which cost a sixth of each. With more
- * lines it may grow by as many bytes, not by as many per cent: garbage holds memory that never goes back.
- */
-const HEAP_GROWING_PERCENT = 400;
-const HEAP_GROWING_LINES = 100;
-const LEAST_HEAP_GROWING_PERCENT = 20;
-/** Node's own 64 KiB are held as a whole by the least piece that somebody keeps. */
-const POOL_BYTES = 8 * 1024;
 /** Ports tried when any pair of equal TCP and UDP ports will do. */
 const PORT_TRIES = 20;
 
@@ -74,7 +64,7 @@ export class FeldfonServer {
   #health: Health | undefined;
   #ticking: NodeJS.Timeout | undefined;
   #closing = false;
-  #heapGrowingPercent = 0;
+  readonly #memory = new ProcessMemory();
 
   private constructor(settings: Settings, parts: ServerParts, registry: Registry, metrics: Metrics, fault: StoreFault) {
     this.serverKey = new PublicKey(parts.keyPair.spki);
@@ -92,7 +82,6 @@ export class FeldfonServer {
 
   /** @throws what store, vault and system say when the ground is not there */
   static async open(settings: Settings, parts: ServerParts): Promise<FeldfonServer> {
-    Buffer.poolSize = POOL_BYTES;
     const metrics = new Metrics();
     const fault: StoreFault = { sentence: undefined };
     const registry = await openRegistry({
@@ -185,7 +174,6 @@ export class FeldfonServer {
       state: () => this.#state(),
       missing: () => this.#missing(),
     }).catch(portFault("--health-port"));
-    this.#letHeapGrow();
     this.#ticking = setInterval(() => this.#tick(), TICK_MS);
     listener.on("connection", (socket) => this.#accept(socket));
     listener.on("error", (error) => this.#parts.onFault(error));
@@ -242,20 +230,9 @@ export class FeldfonServer {
   }
 
   #tick(): void {
-    this.#letHeapGrow();
+    this.#memory.fit(this.#connections.size);
     for (const connection of this.#connections) connection.tick();
     this.#service?.tick();
-  }
-
-  #letHeapGrow(): void {
-    const lines = Math.max(this.#connections.size, HEAP_GROWING_LINES);
-    const percent = Math.max(
-      LEAST_HEAP_GROWING_PERCENT,
-      Math.round((HEAP_GROWING_PERCENT * HEAP_GROWING_LINES) / lines),
-    );
-    if (percent === this.#heapGrowingPercent) return;
-    this.#heapGrowingPercent = percent;
-    setFlagsFromString(`--heap-growing-percent=${percent}`);
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * The peer of the bench `call` on the product's own ground: its sockets, frames, channel, vault and outboxes, but no SIP,
+ * The peer of the bench `call` on the product's own ground: its memory, sockets, frames, channel, vault and outboxes, but no SIP,
  * no supervisor, no transactions, no broker's rules, no relay, no registry, no limits, no log.
  *
  *     driver: StepBytes -> port, uid        driver: anything -> { us }, CPU since the start
@@ -12,10 +12,12 @@ import { wrap } from "@feldfon/protocol/crypto/transcript";
 import { encodeFrame, FrameReader, MAX_BODY_BYTES } from "@feldfon/protocol/frames";
 import { PublicKey } from "@feldfon/protocol/identity";
 import { Outbox } from "@feldfon/server/outbox";
+import { ProcessMemory } from "@feldfon/server/process-memory";
 import { openVault } from "@feldfon/vault";
 import { poolKey } from "../key-pool.ts";
 import { type BrokerEnd, PeerBroker, type StepBytes } from "./peer-steps.ts";
 
+new ProcessMemory();
 const vault = openVault();
 const keyPair = await vault.loadKeyPair(await poolKey(0));
 const serverKey = new PublicKey(keyPair.spki);
