@@ -28,8 +28,8 @@ export interface Birth {
   readonly secret: Buffer;
 }
 
-/** What a test may do with either vault, beyond the port. */
-export interface ShownVault extends Vault {
+/** What a test may do beyond the port, with either vault. */
+export interface TestingVault extends Vault {
   /** Every slot since the beginning, so that a test can search the wire for what must not be there. */
   readonly births: readonly Birth[];
   /** Index of the first voice packet of senders and receivers made from now on; their slot holds its epoch's master. */
@@ -52,7 +52,7 @@ const PRIVATE_FORM = {
   "ml-kem-768": { head: "3054020100300b060960864801650304040204428040", bytes: 64 },
 };
 
-export class TestingVault extends NodeVault implements ShownVault {
+export class NodeTestingVault extends NodeVault implements TestingVault {
   readonly births: readonly Birth[];
   mediaStart = 0;
   readonly #tables: VaultTables;
@@ -104,12 +104,8 @@ export class TestingVault extends NodeVault implements ShownVault {
   }
 }
 
-export function testingVault(options: { slotsMax?: number } = {}): TestingVault {
-  return new TestingVault(options);
-}
-
 /** The testing build of the native vault: the same C, and a door to look through. */
-export class NativeTestingVault extends NativeVault implements ShownVault {
+export class NativeTestingVault extends NativeVault implements TestingVault {
   readonly births: Birth[] = [];
   mediaStart = 0;
   readonly #native: TestingRealm;
@@ -229,4 +225,12 @@ class RecordedSlots extends HandleTable<SlotContent> {
     this.births.push({ use: content.use, slot, secret: Buffer.from(content.bytes) });
     return super.put(handle, content);
   }
+}
+
+/** On node:crypto, so that it needs no build; FELDFON_TESTING_VAULT=native runs whole test files on the other one. */
+export const AnyTestingVault: new (options?: { slotsMax?: number }) => TestingVault =
+  process.env.FELDFON_TESTING_VAULT === "native" ? NativeTestingVault : NodeTestingVault;
+
+export function testingVault(options: { slotsMax?: number } = {}): TestingVault {
+  return new AnyTestingVault(options);
 }
