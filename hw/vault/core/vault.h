@@ -36,7 +36,9 @@ typedef enum vault_result {
   VAULT_BAD_CIPHERTEXT,        /* "bad-ciphertext" */
   VAULT_NO_PROTECTION,         /* "no-protection": neither memfd_secret nor a locked mapping could be had */
   VAULT_WRONG_LIBRARY,         /* "wrong-library": header and library of OpenSSL differ */
-  VAULT_FILE,                  /* "file": the system refused; errno says why */
+  VAULT_FILE,                  /* "file": the system refused to save; errno says why */
+  VAULT_KEY_FILE_OPEN,         /* "key-file-open": others than its owner may touch the key file */
+  VAULT_EXHAUSTED,             /* "exhausted": 2^48 voice packets were sealed */
   VAULT_INTERNAL               /* "internal": a mistake of ours, or OpenSSL failed where it cannot */
 } vault_result;
 
@@ -68,6 +70,7 @@ enum {
   VAULT_ENCAPSULATION_KEY_BYTES = 1184,
   VAULT_CIPHERTEXT_BYTES = 1088,
   VAULT_DERIVE_BYTES_MAX = 8160,
+  VAULT_KEY_PAIRS_MAX = 256,
   VAULT_SRTP_HEADER_BYTES = 12
 };
 
@@ -83,7 +86,7 @@ typedef enum vault_backend { VAULT_MEMFD_SECRET = 1, VAULT_LOCKED = 2 } vault_ba
 
 typedef struct vault_options {
   size_t arena_bytes;      /* 0: 4 MiB for a handset; a server with many lines asks for more */
-  uint32_t slots_max;      /* 0: 65,536; slots, key pairs, ephemerals, senders and receivers together */
+  uint32_t slots_max;      /* 0: 65,536, at most 2^20 - 256; slots and ephemerals together */
   vault_backend backend;   /* 0: the best there is; VAULT_LOCKED forces the fallback (tests, leak scan's control) */
 } vault_options;
 
@@ -93,8 +96,9 @@ typedef struct vault_status {
   size_t arena_bytes;
   size_t arena_used;       /* live blocks */
   size_t arena_peak;
-  uint32_t slots_in_use;
+  uint32_t slots_in_use;   /* a slot that voice has taken over counts on, once */
   uint32_t slots_max;
+  uint32_t key_pairs;      /* not among the slots; VAULT_KEY_PAIRS_MAX is their end */
   int dumpable;            /* prctl(PR_GET_DUMPABLE) */
   uint64_t core_limit;     /* RLIMIT_CORE, soft */
   int hwrng;               /* 64 bytes of /dev/hwrng were mixed into the generator at the start */
@@ -124,7 +128,10 @@ vault_result vault_derive(vault_use use, size_t length, const vault_handle *mate
 /* A stream slot's 44 bytes become HKDF of themselves; its counter goes on. */
 vault_result vault_rekey(vault_handle stream, vault_bytes salt, vault_bytes info);
 
-/* AES-256-GCM; nonce = iv XOR (0^4 | u64 counter). Stream: exactly 0, 1, 2 ..; packet: only rises. out: clear.length + 16. */
+/*
+ * AES-256-GCM; nonce = iv XOR (0^4 | u64 counter). Stream: exactly 0, 1, 2 ..; packet: only rises; never above 2^53 - 1.
+ * out: clear.length + 16; the same place as clear or apart from it.
+ */
 vault_result vault_seal(vault_handle slot, uint64_t counter, vault_bytes aad, vault_bytes clear, uint8_t *out);
 /* A failed open moves no counter and leaves out zeroed. out: sealed.length - 16. */
 vault_result vault_open_sealed(vault_handle slot, uint64_t counter, vault_bytes aad, vault_bytes sealed, uint8_t *out);
@@ -176,7 +183,7 @@ vault_result vault_srtp_sender(vault_handle packet_seal, const vault_media_profi
 /* packet: payload.length + 28. */
 vault_result vault_srtp_seal(vault_handle packet_seal, vault_bytes payload, uint32_t timestamp, uint8_t *packet);
 vault_result vault_srtp_receiver(vault_handle packet_open, const vault_media_profile *profile);
-/* payload: packet.length - 28; only written when *refusal is VAULT_PACKET_GOOD. */
+/* payload: room for packet.length - 28; zeros when *refusal is VAULT_PACKET_FORGED, untouched when it is another. */
 vault_result vault_srtp_open(vault_handle packet_open, vault_bytes packet, vault_refusal *refusal, uint64_t *index,
                              uint32_t *timestamp, uint8_t *payload);
 
