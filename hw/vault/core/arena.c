@@ -52,7 +52,8 @@ typedef struct links {
   struct block *previous;
 } links;
 
-_Static_assert(sizeof(struct block) == 16 && sizeof(struct block) + sizeof(links) <= 1 << ORDER_LEAST, "the least block holds both");
+_Static_assert(sizeof(struct block) == 16, "what callers get is aligned to 16");
+_Static_assert(sizeof(struct block) + sizeof(links) <= 1 << ORDER_LEAST, "the least block holds both");
 
 static struct {
   pthread_mutex_t lock;
@@ -254,13 +255,30 @@ static void *take_locked(size_t bytes) {
   return taken + 1;
 }
 
+#ifdef VAULT_TESTING
+static long takes_left = -1;
+
+void arena_refuse_after(long takes) {
+  takes_left = takes;
+}
+
+static int is_to_be_refused(void) {
+  if (takes_left < 0) return 0;
+  if (takes_left == 0) return 1;
+  takes_left--;
+  return 0;
+}
+#else
+static int is_to_be_refused(void) {
+  return 0;
+}
+#endif
+
 void *arena_take(size_t bytes) {
-  if (bytes == 0 || bytes > ((size_t)1 << ORDER_MOST) - sizeof(struct block) || lost) {
-    if (bytes != 0) refused = 1;
-    return NULL;
-  }
+  if (bytes == 0 || lost) return NULL;
+  int is_too_long = bytes > ((size_t)1 << ORDER_MOST) - sizeof(struct block);
   pthread_mutex_lock(&arena.lock);
-  void *taken = take_locked(bytes);
+  void *taken = is_too_long || is_to_be_refused() ? NULL : take_locked(bytes);
   pthread_mutex_unlock(&arena.lock);
   if (!taken) {
     refused = 1;
@@ -274,8 +292,10 @@ void *arena_take(size_t bytes) {
 static struct block *checked(void *bytes) {
   uint8_t *at = bytes;
   struct block *held = (struct block *)bytes - 1;
-  int inside = at >= arena.heap + sizeof(struct block) && at < arena.heap + arena.heap_bytes && ((uintptr_t)at & 15) == 0;
-  if (!inside || held->seal != seal_of(offset_of(held))) end_process("vault: the arena is damaged\n");
+  int is_inside = at >= arena.heap + sizeof(struct block) && at < arena.heap + arena.heap_bytes;
+  if (!is_inside || ((uintptr_t)at & 15) != 0 || held->seal != seal_of(offset_of(held))) {
+    end_process("vault: the arena is damaged\n");
+  }
   return held;
 }
 

@@ -115,8 +115,8 @@ static vault_result derive_on_stack(void *argument) {
   return slots_put_secret(call->use, derived, call->derived);
 }
 
-vault_result vault_derive(vault_use use, size_t length, const vault_handle *material, size_t materials, vault_bytes salt,
-                          vault_bytes info, vault_handle *derived) {
+vault_result vault_derive(vault_use use, size_t length, const vault_handle *material, size_t materials,
+                          vault_bytes salt, vault_bytes info, vault_handle *derived) {
   *derived = 0;
   if ((use != VAULT_DERIVE && use != VAULT_MAC && !is_sealing(use)) || materials == 0) return VAULT_WRONG_USE;
   if (length < 1 || length > VAULT_DERIVE_BYTES_MAX || materials > MATERIALS_MOST) return VAULT_WRONG_LENGTH;

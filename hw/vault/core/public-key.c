@@ -3,7 +3,7 @@
  *
  *     0                           33                         545            550
  *     +---------------------------+--------------------------+--------------+
- *     | SEQUENCE, rsaEncryption.. | modulus 512, first bit 1 | INTEGER 65537 |      SubjectPublicKeyInfo (RFC 3279 2.3.1)
+ *     | SEQUENCE, rsaEncryption.. | modulus 512, first bit 1 | INTEGER 65537 |   SubjectPublicKeyInfo, RFC 3279
  *     +---------------------------+--------------------------+--------------+
  *
  * For RSA-4096 with e = 65537 everything around the modulus is always the same, so nothing has to be parsed.

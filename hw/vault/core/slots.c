@@ -1,12 +1,12 @@
 /*
  * The slot table: who asks for a secret names a place and the generation that lived there.
  *
- *     handle   | index 20 | kind 4 | generation 32 |            slots[index] = { kind, generation, use, counter } --> arena
+ *     handle   | index 20 | kind 4 | generation 32 |      slots[index] = { kind, generation, use, counter } --> arena
  *
  *     generation of the handle lower than that of the place, or equal and the place is free: wiped
  *     higher, 0, another kind, an index never used: this vault never gave it out
  *
- * The table itself holds no secret and lies in ordinary memory. A place whose generations are used up is not used again.
+ * The table itself holds no secret and lies in ordinary memory. A place whose generations are used up rests.
  */
 #include "slots.h"
 
@@ -32,8 +32,8 @@ vault_result slots_open(uint32_t slots_max) {
   if (slots_max == 0) slots_max = SLOTS_MAX;
   if (slots_max > PLACES_MOST - VAULT_KEY_PAIRS_MAX) return VAULT_FULL;
   uint32_t places = slots_max + VAULT_KEY_PAIRS_MAX;
-  void *mapped = mmap(NULL, places * sizeof(struct slot), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                      -1, 0);
+  void *mapped = mmap(NULL, places * sizeof(struct slot), PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapped == MAP_FAILED) return VAULT_NO_MEMORY;
   table.slots = mapped;
   table.places = places;

@@ -1,5 +1,5 @@
 /*
- * Voice packets: SRTP with AEAD_AES_256_GCM (RFC 3711, RFC 7714), the key turned on every 3,000 packets (wire.md VOICE).
+ * Voice packets: SRTP with AEAD_AES_256_GCM (RFC 3711, RFC 7714), the key turned on every 3,000 packets (wire.md).
  *
  *     0        1    2     4           8      12                       n - 16        n
  *     +--------+----+-----+-----------+------+------------------------+-------------+
@@ -72,7 +72,8 @@ int srtp_kdf(const uint8_t key[MASTER_KEY_BYTES], const uint8_t salt[KDF_SALT_BY
 }
 
 /* Two zero bytes fill the master salt up to the 14 of the derivation (RFC 7714 11). */
-static vault_result begin_session(struct session *session, const uint8_t master[VAULT_STREAM_KEY_BYTES], uint64_t epoch) {
+static vault_result begin_session(struct session *session, const uint8_t master[VAULT_STREAM_KEY_BYTES],
+                                  uint64_t epoch) {
   uint8_t salt[KDF_SALT_BYTES] = {0};
   memcpy(salt, master + MASTER_KEY_BYTES, MASTER_SALT_BYTES);
   int begun = srtp_kdf(master, salt, LABEL_ENCRYPTION, session->key, MASTER_KEY_BYTES) &&
@@ -126,7 +127,8 @@ static uint32_t read_number(const uint8_t *at, int bytes) {
   return number;
 }
 
-static void make_nonce(const struct session *session, const uint8_t *header, uint64_t index, uint8_t nonce[GCM_NONCE_BYTES]) {
+static void make_nonce(const struct session *session, const uint8_t *header, uint64_t index,
+                       uint8_t nonce[GCM_NONCE_BYTES]) {
   memset(nonce, 0, GCM_NONCE_BYTES);
   memcpy(nonce + 2, header + 8, 4);
   write_number(nonce + 6, index, 6);
@@ -137,8 +139,9 @@ vault_result seal_packet(const struct session *session, const uint8_t header[VAU
                          vault_bytes payload, uint8_t *packet) {
   uint8_t nonce[GCM_NONCE_BYTES];
   make_nonce(session, header, index, nonce);
-  vault_result result = gcm_seal(session->key_number, session->key, nonce, (vault_bytes){header, VAULT_SRTP_HEADER_BYTES},
-                                 payload, packet + VAULT_SRTP_HEADER_BYTES);
+  vault_bytes aad = {header, VAULT_SRTP_HEADER_BYTES};
+  uint8_t *sealed = packet + VAULT_SRTP_HEADER_BYTES;
+  vault_result result = gcm_seal(session->key_number, session->key, nonce, aad, payload, sealed);
   if (result == VAULT_OK) memcpy(packet, header, VAULT_SRTP_HEADER_BYTES);
   return result;
 }
@@ -283,11 +286,12 @@ typedef struct open_call {
 } open_call;
 
 /* Tries the keys of an epoch that has not begun here; only a good tag makes it begin. */
-static vault_result open_ahead(struct slot *slot, const uint8_t *header, uint64_t index, vault_bytes sealed, uint8_t *payload) {
+static vault_result open_ahead(struct slot *slot, const uint8_t *header, uint64_t index, vault_bytes sealed,
+                               uint8_t *payload) {
   struct media *media = slot->media;
   uint64_t epoch = index / EPOCH_PACKETS;
   uint8_t master[VAULT_STREAM_KEY_BYTES];
-  struct session fresh[SESSIONS] = {0}; /* of the epochs passed on the way, n at n mod 2: the last two are what may be needed */
+  struct session fresh[SESSIONS] = {0}; /* of the epochs passed on the way, n at n mod 2: no more may be needed */
   vault_result result = VAULT_OK;
   memcpy(master, slot->secret->bytes, sizeof master);
   for (uint64_t at = media->epoch + 1; at <= epoch && result == VAULT_OK; at++) {

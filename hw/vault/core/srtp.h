@@ -26,7 +26,7 @@ void media_start(uint64_t index);
 /* AES-CM key derivation with 256 bits (RFC 3711 4.3.3, RFC 6188 2); 0 when OpenSSL failed. */
 int srtp_kdf(const uint8_t key[MASTER_KEY_BYTES], const uint8_t salt[KDF_SALT_BYTES], uint8_t label, uint8_t *out,
              size_t length);
-/* The index nearest to the highest seen that ends in this sequence number (RFC 3711 3.3.1); below 0: before the first. */
+/* The index nearest to the highest seen that ends in this sequence number (RFC 3711 3.3.1), maybe below 0. */
 int64_t guess_index(uint16_t sequence, int64_t highest);
 
 struct session {

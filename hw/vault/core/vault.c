@@ -1,7 +1,7 @@
 /*
  * The vault as a whole: opened once, asked how it is, wiped at the end.
  *
- *     vault_open    library? --> arena --> OpenSSL's heap = arena --> stacks --> everything OpenSSL makes once, made now
+ *     vault_open    library? --> arena --> OpenSSL's heap = arena --> stacks --> what OpenSSL makes once, made now
  *
  * OpenSSL's own clean-up at exit never runs: it would take apart what another thread may still be using, and the arena
  * goes with the process.
@@ -72,8 +72,9 @@ static vault_result agree_once(void) {
   vault_result result = vault_make_ephemeral(VAULT_X25519, &one, public_key);
   if (result == VAULT_OK) result = vault_agree(one, (vault_bytes){public_key, VAULT_X25519_BYTES}, &secret[0]);
   if (result == VAULT_OK) result = vault_make_ephemeral(VAULT_ML_KEM_768, &kem, public_key);
-  if (result == VAULT_OK) result = vault_encapsulate((vault_bytes){public_key, sizeof public_key}, ciphertext, &secret[1]);
-  if (result == VAULT_OK) result = vault_decapsulate(kem, (vault_bytes){ciphertext, sizeof ciphertext}, &secret[2]);
+  vault_bytes kem_key = {public_key, sizeof public_key}, kem_answer = {ciphertext, sizeof ciphertext};
+  if (result == VAULT_OK) result = vault_encapsulate(kem_key, ciphertext, &secret[1]);
+  if (result == VAULT_OK) result = vault_decapsulate(kem, kem_answer, &secret[2]);
   for (int at = 0; at < 3; at++) (void)vault_wipe(secret[at]);
   return result;
 }
@@ -119,7 +120,7 @@ void vault_get_status(vault_status *status) {
   struct rlimit limit;
   if (getrlimit(RLIMIT_CORE, &limit) == 0) status->core_limit = limit.rlim_cur;
   strncpy(status->library, OpenSSL_version(OPENSSL_VERSION), sizeof status->library - 1);
-  if (!is_open) return;
+  if (!is_open || arena_is_lost()) return;
   status->backend = arena_backend();
   status->hwrng = hwrng_mixed;
   arena_measure(&status->arena_bytes, &status->arena_used, &status->arena_peak);

@@ -14,7 +14,7 @@
 /* AddressSanitizer knows nothing of these bytes, and takes signals for itself. */
 #define UNCHECKED __attribute__((no_sanitize("address"), noinline))
 
-static void poke(volatile uint8_t *at) {
+UNCHECKED static void poke(volatile uint8_t *at) {
   signal(SIGSEGV, SIG_DFL);
   *at = 1;
 }
@@ -110,7 +110,11 @@ static void is_not_read_by_the_kernel(void) {
 
 /* ---- fork ---- */
 
-static void read_in_child(void) {
+UNCHECKED static void fill(volatile uint8_t *at, uint8_t value) {
+  for (int byte = 0; byte < 16; byte++) at[byte] = value;
+}
+
+UNCHECKED static void read_in_child(void) {
   signal(SIGSEGV, SIG_DFL);
   arena_room whole = arena_whole();
   volatile uint8_t sum = 0;
@@ -121,9 +125,9 @@ static void read_in_child(void) {
 static void forked(vault_backend backend) {
   GOOD(vault_open(&(vault_options){.backend = backend}));
   arena_room whole = arena_whole();
-  memset(whole.bottom + whole.bytes - 64, 0x55, 16); /* inside the last free block */
+  fill(whole.bottom + whole.bytes - 64, 0x55); /* inside the last free block */
   CHECK(signal_of(read_in_child) == SIGSEGV);
-  memset(whole.bottom + whole.bytes - 64, 0, 16);
+  fill(whole.bottom + whole.bytes - 64, 0);
 }
 
 static vault_handle inherited, inherited_pair;
@@ -339,7 +343,7 @@ static void opens_in_the_least_room_or_says_no(void) {
 
 static void refuses_calls_before_it_is_open(void) {
   vault_handle wrap, derive;
-  uint8_t out[VAULT_SIGNATURE_BYTES];
+  uint8_t out[VAULT_SPKI_BYTES];
   IS(vault_new_secret(&wrap, &derive), VAULT_INTERNAL);
   IS(vault_make_key_pair(&wrap, out), VAULT_INTERNAL);
   IS(vault_wipe(1), VAULT_INTERNAL);
