@@ -338,7 +338,7 @@ static void opens_once_and_only_with_room(void) {
 }
 
 static void opens_in_the_least_room_or_says_no(void) {
-  IS(vault_open(&(vault_options){.arena_bytes = 600 * 1024}), VAULT_NO_MEMORY);
+  IS(vault_open(&(vault_options){.arena_bytes = 400 * 1024}), VAULT_NO_MEMORY);
 }
 
 static void refuses_calls_before_it_is_open(void) {
