@@ -7,15 +7,19 @@
 /* OpenSSL counts bytes in an int. */
 static const size_t BYTES_MAX = 0x7fffff00;
 
-bool call_begin(napi_env env, napi_callback_info info, size_t least, skin_call *call) {
+bool call_begin_wide(napi_env env, napi_callback_info info, size_t least, size_t most, skin_call *call) {
   void *data = NULL;
   call->env = env;
-  call->count = ARGUMENTS_MAX;
+  call->count = most;
   if (napi_get_cb_info(env, info, &call->count, call->arguments, NULL, &data) != napi_ok) return false;
   call->realm = data;
-  if (call->count >= least && call->count <= ARGUMENTS_MAX) return true;
+  if (call->count >= least && call->count <= most) return true;
   napi_throw_type_error(env, "ERR_INVALID_ARG_TYPE", "another number of arguments was expected");
   return false;
+}
+
+bool call_begin(napi_env env, napi_callback_info info, size_t count, skin_call *call) {
+  return call_begin_wide(env, info, count, count, call);
 }
 
 static bool wrong_type(skin_call *call, const char *expected) {
@@ -32,15 +36,15 @@ bool take_record(skin_call *call, size_t at, vault_record **record) {
   return false;
 }
 
+/* OpenSSL takes a null pointer for a question, so nothing has a place as well. */
+static uint8_t NOTHING[1];
+
 bool take_bytes(skin_call *call, size_t at, vault_bytes *bytes) {
   napi_typedarray_type type = napi_int8_array;
   napi_value memory = NULL;
   void *data = NULL;
   size_t length = 0;
-  napi_value value = call->arguments[at];
-  bool is_array = false;
-  if (napi_is_typedarray(call->env, value, &is_array) != napi_ok || !is_array ||
-      napi_get_typedarray_info(call->env, value, &type, &length, &data, &memory, NULL) != napi_ok ||
+  if (napi_get_typedarray_info(call->env, call->arguments[at], &type, &length, &data, &memory, NULL) != napi_ok ||
       type != napi_uint8_array) {
     return wrong_type(call, "a Uint8Array was expected");
   }
@@ -57,19 +61,21 @@ bool take_bytes(skin_call *call, size_t at, vault_bytes *bytes) {
     refuse(call, VAULT_WRONG_LENGTH);
     return false;
   }
-  static const uint8_t NOTHING[1];
   *bytes = length == 0 ? (vault_bytes){NOTHING, 0} : (vault_bytes){data, length};
   return true;
 }
 
 bool take_output(skin_call *call, size_t at, size_t length, uint8_t **output) {
-  vault_bytes bytes;
-  if (!take_bytes(call, at, &bytes)) return false;
-  if (bytes.length != length) {
+  void *data = NULL;
+  size_t there = 0;
+  if (napi_get_typedarray_info(call->env, call->arguments[at], NULL, &there, &data, NULL, NULL) != napi_ok) {
+    return wrong_type(call, "a Uint8Array was expected");
+  }
+  if (there != length) {
     refuse(call, VAULT_WRONG_LENGTH);
     return false;
   }
-  *output = (uint8_t *)bytes.at;
+  *output = length == 0 ? NOTHING : data;
   return true;
 }
 

@@ -74,10 +74,12 @@ void record_wipe(vault_record *record);
 
 /* ---- arguments.c: each throws and returns false when the argument is none of the kind ---- */
 
-bool call_begin(napi_env env, napi_callback_info info, size_t least, skin_call *call);
+bool call_begin(napi_env env, napi_callback_info info, size_t count, skin_call *call);
+bool call_begin_wide(napi_env env, napi_callback_info info, size_t least, size_t most, skin_call *call);
 bool take_record(skin_call *call, size_t at, vault_record **record);
 /* A Uint8Array on memory of its own; the bytes are good until JavaScript runs again. */
 bool take_bytes(skin_call *call, size_t at, vault_bytes *bytes);
+/* As native.ts makes it, of exactly this length; elements of another width only leave room behind. */
 bool take_output(skin_call *call, size_t at, size_t length, uint8_t **output);
 bool take_number(skin_call *call, size_t at, double *number);
 /* A whole number up to `most`, else the refusal. */

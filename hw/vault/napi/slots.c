@@ -118,7 +118,7 @@ static napi_value derive(napi_env env, napi_callback_info info) {
   vault_bytes salt, context;
   vault_handle material[ARGUMENTS_MAX];
   vault_handle handle = 0;
-  if (!call_begin(env, info, MATERIAL_AT, &c) || !take_whole(&c, 0, VAULT_WRAP, VAULT_WRONG_USE, &use) ||
+  if (!call_begin_wide(env, info, MATERIAL_AT, ARGUMENTS_MAX, &c) || !take_whole(&c, 0, VAULT_WRAP, VAULT_WRONG_USE, &use) ||
       !take_whole(&c, 1, VAULT_DERIVE_BYTES_MAX, VAULT_WRONG_LENGTH, &length)) {
     return NULL;
   }
