@@ -1,13 +1,16 @@
 import { VaultError } from "@feldfon/protocol/errors";
 import type { Vault } from "@feldfon/protocol/vault";
-import { NativeVault } from "./native.ts";
+import { NativeVault, type NativeVaultOptions } from "./native.ts";
 import { NodeVault } from "./node.ts";
 
 export { NativeVault, type NativeVaultOptions } from "./native.ts";
 export { NodeVault, type NodeVaultOptions } from "./node.ts";
 
 export interface VaultWishes {
-  /** Locked memory of the process in bytes, for a server with many lines; the first vault of the process decides. */
+  /**
+   * Locked memory of the process in bytes, for a server with many lines: 9 KiB for each half of an ML-KEM exchange under
+   * way. The first vault of the process decides; where that much can't be locked it becomes the usual 4 MiB.
+   */
   arenaBytes?: number;
 }
 
@@ -29,14 +32,23 @@ export function openVault(wishes: VaultWishes = {}): Vault {
 
 function best(asked: string, wishes: VaultWishes): Vault {
   if (asked === "degraded") return new NodeVault({ because: "FELDFON_VAULT asks for it" });
-  if (asked === "locked") return new NativeVault({ ...wishes, locked: true });
+  if (asked === "locked") return native({ ...wishes, locked: true });
   if (asked !== "best") {
     throw new VaultError("bad-setting", `FELDFON_VAULT is "${asked}", expected was "degraded" or "locked"`);
   }
   try {
-    return new NativeVault(wishes);
+    return native(wishes);
   } catch (error) {
     if (!(error instanceof VaultError && error.code === "not-built")) throw error;
     return new NodeVault({ because: error.message });
+  }
+}
+
+function native({ arenaBytes = 0, ...others }: NativeVaultOptions): NativeVault {
+  try {
+    return new NativeVault({ arenaBytes, ...others });
+  } catch (error) {
+    if (arenaBytes === 0 || !(error instanceof VaultError && error.code === "no-protection")) throw error;
+    return new NativeVault(others);
   }
 }
