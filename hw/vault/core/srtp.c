@@ -109,12 +109,6 @@ void media_free(struct media *media) {
   arena_give(media);
 }
 
-int media_sessions(const struct media *media) {
-  int sessions = 0;
-  for (int at = 0; at < SESSIONS; at++) sessions += media->sessions[at].key_number != 0;
-  return sessions;
-}
-
 /* ---- packets ---- */
 
 static void write_number(uint8_t *at, uint64_t number, int bytes) {

@@ -18,8 +18,6 @@ struct media;
 
 /* What of it is secret goes with it; NULL is harmless. */
 void media_free(struct media *media);
-/* How many epochs it has keys of: for tests. */
-int media_sessions(const struct media *media);
 /* Index of the first packet of what is made from now on: for tests. */
 void media_start(uint64_t index);
 

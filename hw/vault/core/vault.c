@@ -66,16 +66,19 @@ static vault_result warm_up(void) {
   return warm ? VAULT_OK : failed(VAULT_INTERNAL);
 }
 
+/* Takes two slots at most at a time, and gives them back. */
 static vault_result agree_once(void) {
-  vault_handle one, kem, secret[3] = {0};
+  vault_handle own, secret = 0;
   uint8_t public_key[VAULT_ENCAPSULATION_KEY_BYTES], ciphertext[VAULT_CIPHERTEXT_BYTES];
-  vault_result result = vault_make_ephemeral(VAULT_X25519, &one, public_key);
-  if (result == VAULT_OK) result = vault_agree(one, (vault_bytes){public_key, VAULT_X25519_BYTES}, &secret[0]);
-  if (result == VAULT_OK) result = vault_make_ephemeral(VAULT_ML_KEM_768, &kem, public_key);
-  vault_bytes kem_key = {public_key, sizeof public_key}, kem_answer = {ciphertext, sizeof ciphertext};
-  if (result == VAULT_OK) result = vault_encapsulate(kem_key, ciphertext, &secret[1]);
-  if (result == VAULT_OK) result = vault_decapsulate(kem, kem_answer, &secret[2]);
-  for (int at = 0; at < 3; at++) (void)vault_wipe(secret[at]);
+  vault_bytes kem_key = {public_key, sizeof public_key}, answer = {ciphertext, sizeof ciphertext};
+  vault_result result = vault_make_ephemeral(VAULT_X25519, &own, public_key);
+  if (result == VAULT_OK) result = vault_agree(own, (vault_bytes){public_key, VAULT_X25519_BYTES}, &secret);
+  (void)vault_wipe(secret);
+  if (result == VAULT_OK) result = vault_make_ephemeral(VAULT_ML_KEM_768, &own, public_key);
+  if (result == VAULT_OK) result = vault_encapsulate(kem_key, ciphertext, &secret);
+  (void)vault_wipe(secret);
+  if (result == VAULT_OK) result = vault_decapsulate(own, answer, &secret);
+  (void)vault_wipe(secret);
   return result;
 }
 

@@ -86,7 +86,7 @@ typedef enum vault_backend { VAULT_MEMFD_SECRET = 1, VAULT_LOCKED = 2 } vault_ba
 
 typedef struct vault_options {
   size_t arena_bytes;      /* 0: 4 MiB for a handset; a server with many lines asks for more */
-  uint32_t slots_max;      /* 0: 65,536, at most 2^20 - 256; slots and ephemerals together */
+  uint32_t slots_max;      /* 0: 65,536; 2 .. 2^20 - 256; slots and ephemerals together */
   vault_backend backend;   /* 0: the best there is; VAULT_LOCKED forces the fallback (tests, leak scan's control) */
 } vault_options;
 

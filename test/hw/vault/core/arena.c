@@ -178,7 +178,7 @@ UNCHECKED static void count_hits(uint8_t *from, uint8_t *to, const char *name, c
   }
 }
 
-static int hits_of(vault_bytes secret) {
+int hits_in_arena(vault_bytes secret) {
   needle = secret;
   hits = 0;
   each_mapping(count_hits);
@@ -191,14 +191,14 @@ static void keeps_nothing_of_a_wiped_secret(void) {
   vault_bytes half = {secret.at + 8, 16};
   vault_handle seal = known_slot(VAULT_PACKET_SEAL, secret), material = known_slot(VAULT_DERIVE, secret), derived;
   uint8_t out[64];
-  CHECK(hits_of(half) == 2);
+  CHECK(hits_in_arena(half) == 2);
   GOOD(vault_seal(seal, 0, NOTHING, bytes_of("text"), out));
   GOOD(vault_derive(VAULT_MAC, 32, &material, 1, NOTHING, NOTHING, &derived));
   GOOD(vault_mac(derived, NOTHING, out));
   GOOD(vault_wipe(material));
   GOOD(vault_srtp_sender(fresh_slot(VAULT_PACKET_SEAL), &(vault_media_profile){.ssrc = 1}));
   GOOD(vault_wipe(seal));
-  CHECK(hits_of(half) == 0);
+  CHECK(hits_in_arena(half) == 0);
 }
 
 static void keeps_no_epoch_that_is_over(void) {
@@ -207,9 +207,46 @@ static void keeps_no_epoch_that_is_over(void) {
   vault_handle sender = known_slot(VAULT_PACKET_SEAL, master);
   GOOD(vault_srtp_sender(sender, &(vault_media_profile){.ssrc = 1}));
   uint8_t packet[64];
-  CHECK(hits_of((vault_bytes){master.at, 16}) == 1);
+  CHECK(hits_in_arena((vault_bytes){master.at, 16}) == 1);
   for (int packets = 0; packets < 3001; packets++) GOOD(vault_srtp_seal(sender, bytes_of("."), 0, packet));
-  CHECK(hits_of((vault_bytes){master.at, 16}) == 0);
+  CHECK(hits_in_arena((vault_bytes){master.at, 16}) == 0);
+}
+
+static void zeroes_what_is_given_back(void) {
+  open_vault(0);
+  vault_bytes bytes = bytes_of("what lay in a block");
+  for (size_t length = 20; length < 5000; length *= 2) {
+    uint8_t *block = arena_take(length);
+    memcpy(block, bytes.at, bytes.length);
+    memcpy(block + length - bytes.length, bytes.at, bytes.length);
+    block = arena_resize(block, 3 * length);
+    memcpy(block + 3 * length - bytes.length, bytes.at, bytes.length);
+    CHECK(hits_in_arena(bytes) > 0);
+    arena_give(block);
+    CHECK(hits_in_arena(bytes) == 0);
+  }
+  uint8_t *block = arena_take(100);
+  memcpy(block + 60, bytes.at, bytes.length);
+  CHECK(arena_resize(block, 30) == block); /* what is cut off goes too */
+  CHECK(hits_in_arena(bytes) == 0);
+}
+
+static vault_bytes spilled;
+
+/* Built at run time, so that no constant is what is found. */
+UNCHECKED static vault_result spill(void *length) {
+  volatile uint8_t local[256];
+  for (size_t at = 0; at < *(size_t *)length; at++) local[at + 100] = spilled.at[at];
+  return local[100] == spilled.at[0] ? VAULT_OK : VAULT_INTERNAL;
+}
+
+static void wipes_its_stacks(void) {
+  open_vault(0);
+  spilled = bytes_of("what a compiler spills");
+  GOOD(run_small(spill, &spilled.length));
+  GOOD(run_wide(spill, &spilled.length));
+  GOOD(run_long(spill, &spilled.length));
+  CHECK(hits_in_arena(spilled) == 0);
 }
 
 /* ---- a full arena ---- */
@@ -359,6 +396,8 @@ const test arena_tests[] = {
     {"the child of a fork has no fallback either", fallback_is_gone_in_a_child},
     {"a wiped secret is nowhere in the arena", keeps_nothing_of_a_wiped_secret},
     {"the master of an epoch that is over is nowhere in the arena", keeps_no_epoch_that_is_over},
+    {"what is given back is zeroed", zeroes_what_is_given_back},
+    {"the stacks are wiped after each operation", wipes_its_stacks},
     {"a full arena says so, and serves again once there is room", says_when_it_is_full_and_recovers},
     {"short blocks join to long ones again", has_room_for_long_blocks_after_short_ones},
     {"blocks longer than it cuts are refused", refuses_blocks_longer_than_it_cuts},

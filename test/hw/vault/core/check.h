@@ -59,6 +59,8 @@ vault_handle known_slot(vault_use use, vault_bytes secret);
 /* What the slot holds is this. */
 int holds(vault_handle slot, vault_bytes secret);
 vault_handle load_pair(int number, uint8_t spki[VAULT_SPKI_BYTES]);
+/* How often these bytes lie in the arena now. */
+int hits_in_arena(vault_bytes needle);
 /* The signal that ended a child process which did this, 0 if none did. */
 int signal_of(void (*what)(void));
 

@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "rsa.h"
+#include "stack.h"
 
 static const vault_use ALL_USES[] = {VAULT_DERIVE,      VAULT_STREAM_SEAL, VAULT_STREAM_OPEN, VAULT_PACKET_SEAL,
                                      VAULT_PACKET_OPEN, VAULT_MAC,         VAULT_WRAP};
@@ -160,12 +162,12 @@ static const attempt ON_OTHERS[] = {try_agree, try_decapsulate, try_sign, try_un
 
 static void slots_serve_their_use_only(void) {
   open_vault(0);
-  for (size_t operation = 0; operation < sizeof ON_SLOTS / sizeof *ON_SLOTS; operation++) {
+  for (size_t which = 0; which < sizeof ON_SLOTS / sizeof *ON_SLOTS; which++) {
     for (int at = 0; at < USES; at++) {
       vault_handle slot = fresh_slot(ALL_USES[at]);
-      if (!(ON_SLOTS[operation].uses & 1u << ALL_USES[at])) IS(ON_SLOTS[operation].run(slot), VAULT_WRONG_USE);
+      if (!(ON_SLOTS[which].uses & 1u << ALL_USES[at])) IS(ON_SLOTS[which].run(slot), VAULT_WRONG_USE);
       GOOD(vault_wipe(slot));
-      IS(ON_SLOTS[operation].run(slot), VAULT_EMPTY_SLOT);
+      IS(ON_SLOTS[which].run(slot), VAULT_EMPTY_SLOT);
     }
   }
 }
@@ -356,6 +358,8 @@ static void rekeying(void) {
   IS(vault_seal(sealing, 0, NOTHING, bytes_of("text"), sealed), VAULT_COUNTER);
   GOOD(vault_seal(sealing, 1, NOTHING, bytes_of("text"), sealed));
   IS(vault_open_sealed(opening, 1, NOTHING, (vault_bytes){sealed, 20}, out), VAULT_FORGED);
+  vault_handle anew = known_slot(VAULT_PACKET_OPEN, (vault_bytes){bytes, sizeof bytes});
+  GOOD(vault_open_sealed(anew, 1, NOTHING, (vault_bytes){sealed, 20}, out)); /* key and iv are the next ones */
   GOOD(vault_rekey(opening, bytes_of("salt"), bytes_of("info")));
   GOOD(vault_open_sealed(opening, 1, NOTHING, (vault_bytes){sealed, 20}, out));
 }
@@ -499,6 +503,40 @@ static void secrets_pass(void) {
   CHECK(opened == 0);
 }
 
+typedef struct clear_text {
+  vault_bytes clear;
+  EVP_PKEY *pkey;
+  uint8_t *wrapped;
+} clear_text;
+
+static vault_result encrypt(void *argument) {
+  clear_text *text = argument;
+  EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_pkey(NULL, text->pkey, NULL);
+  size_t length = VAULT_WRAP_BYTES;
+  CHECK(oaep_begin(context, NOTHING, EVP_PKEY_encrypt_init_ex));
+  CHECK(EVP_PKEY_encrypt(context, text->wrapped, &length, text->clear.at, text->clear.length) > 0);
+  EVP_PKEY_CTX_free(context);
+  EVP_PKEY_free(text->pkey);
+  return VAULT_OK;
+}
+
+static void other_contents_refused(void) {
+  open_vault(0);
+  vault_handle pair = load_pair(0, spki), secret;
+  uint8_t clear[64] = "+++secret+++", wrapped[VAULT_WRAP_BYTES];
+  const struct { size_t length; int changed; vault_result expected; } contents[] = {
+      {60, 63, VAULT_OK},    {59, 63, VAULT_UNWRAP}, {61, 63, VAULT_UNWRAP}, {12, 63, VAULT_UNWRAP},
+      {0, 63, VAULT_UNWRAP}, {60, 0, VAULT_UNWRAP},  {60, 5, VAULT_UNWRAP},  {60, 11, VAULT_UNWRAP}};
+  for (size_t at = 0; at < sizeof contents / sizeof *contents; at++) {
+    clear_text text = {.clear = {clear, contents[at].length}, .wrapped = wrapped};
+    GOOD(borrow_key_pair(pair, &text.pkey));
+    clear[contents[at].changed] ^= 1;
+    GOOD(run_long(encrypt, &text));
+    clear[contents[at].changed] ^= 1;
+    IS(vault_unwrap(pair, NOTHING, (vault_bytes){wrapped, sizeof wrapped}, &secret), contents[at].expected);
+  }
+}
+
 static void public_keys_refused(void) {
   open_vault(0);
   (void)load_pair(0, spki);
@@ -585,6 +623,7 @@ const test operation_tests[] = {
     {"points that lead to zero are refused", points_refused},
     {"encapsulation keys above the prime are refused", kem_keys_refused},
     {"wrapped secrets open for their key and label only", secrets_pass},
+    {"what opens as anything else than +++secret+++ and 48 bytes is refused", other_contents_refused},
     {"public keys have one form", public_keys_refused},
     {"key pairs are made, saved and found again", pairs_are_made_saved_and_found_again},
     {"key pairs come to an end", key_pairs_come_to_an_end},

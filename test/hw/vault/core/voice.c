@@ -123,6 +123,43 @@ static void turns_its_key(void) {
   }
 }
 
+static uint8_t session_key[MASTER_KEY_BYTES];
+
+static vault_result derive_session_key(void *epoch) {
+  uint8_t salt[KDF_SALT_BYTES] = {0};
+  const uint8_t *master = master_of(*(uint64_t *)epoch).at;
+  memcpy(salt, master + MASTER_KEY_BYTES, MASTER_SALT_BYTES);
+  return srtp_kdf(master, salt, 0, session_key, sizeof session_key) ? VAULT_OK : VAULT_INTERNAL;
+}
+
+static int has_session(uint64_t epoch) {
+  GOOD(run_small(derive_session_key, &epoch));
+  return hits_in_arena((vault_bytes){session_key, sizeof session_key}) > 0;
+}
+
+static void keeps_no_session_that_is_over(void) {
+  open_vault(0);
+  uint8_t packet[PACKET_BYTES];
+  vault_handle sender = voice_at(VAULT_PACKET_SEAL, EPOCH_PACKETS - 1);
+  GOOD(vault_srtp_seal(sender, bytes_of("."), 0, packet));
+  CHECK(has_session(0) && !has_session(1));
+  GOOD(vault_srtp_seal(sender, bytes_of("."), 0, packet));
+  CHECK(!has_session(0) && has_session(1));
+  GOOD(vault_wipe(sender));
+  CHECK(!has_session(1));
+
+  vault_handle receiver = voice_at(VAULT_PACKET_OPEN, EPOCH_PACKETS - 1);
+  CHECK(open_index(receiver, EPOCH_PACKETS - 1) == VAULT_PACKET_GOOD);
+  CHECK(open_index(receiver, EPOCH_PACKETS) == VAULT_PACKET_GOOD);
+  CHECK(has_session(0) && has_session(1));
+  CHECK(open_index(receiver, EPOCH_PACKETS + WINDOW_PACKETS - 2) == VAULT_PACKET_GOOD);
+  CHECK(has_session(0));
+  CHECK(open_index(receiver, EPOCH_PACKETS + WINDOW_PACKETS - 1) == VAULT_PACKET_GOOD);
+  CHECK(!has_session(0) && has_session(1));
+  CHECK(open_index(receiver, 4 * EPOCH_PACKETS - 1) == VAULT_PACKET_GOOD); /* two ahead, the one between is over too */
+  CHECK(!has_session(1) && !has_session(2) && has_session(3));
+}
+
 static void rolls_over(void) {
   open_vault(0);
   vault_handle sender = voice_at(VAULT_PACKET_SEAL, 65536 - 300), receiver = voice_at(VAULT_PACKET_OPEN, 65536 - 300);
@@ -308,6 +345,7 @@ const test voice_tests[] = {
     {"voice: a packet is sealed as RFC 7714 has it", seals_as_published},
     {"voice: keys are derived as RFC 6188 has it", derives_as_published},
     {"voice: the key turns every 3,000 packets", turns_its_key},
+    {"voice: no session is kept that is over", keeps_no_session_that_is_over},
     {"voice: the sequence number rolls over into the index", rolls_over},
     {"voice: after 2^48 packets comes none", ends_after_the_last_index},
     {"voice: slots are taken over", takes_slots_over},
