@@ -144,6 +144,19 @@ function nativeVault(): void {
     assert(Math.max(...used.slice(10)) <= Math.max(...used.slice(0, 10)) * 1.05, used.join(" "));
   });
 
+  for (const name of ["anything", "forgotten", "many", "workers"]) {
+    it(`has nothing to fear from sanitizers: ${name}`, async function () {
+      const addon = join(BUILD, "sanitized/vault.node");
+      if (!existsSync(addon)) this.skip(); // hw/vault/napi/build LIBCRYPTO-FOLDER --sanitize
+      this.timeout(120_000);
+      const library = (file: string) =>
+        execFileSync("gcc", [`-print-file-name=${file}`], { encoding: "latin1" }).trim();
+      const preload = ["libasan.so", "libubsan.so"].map(library).join(" ");
+      // Node itself leaks at exit, and V8 keeps its own heap.
+      await scene(name, { LD_PRELOAD: preload, ASAN_OPTIONS: "detect_leaks=0" }, addon);
+    });
+  }
+
   describe("is chosen by openVault", () => {
     const statusWith = (setting: string) => scene<VaultStatus>("status", { FELDFON_VAULT: setting });
 
@@ -277,8 +290,8 @@ function locked(smaps: string): string[] {
 }
 
 /** Runs a scene of native-child.ts; a process that falls rejects with its signal. */
-function scene<Answer>(name: string, env: NodeJS.ProcessEnv = {}): Promise<Answer> {
-  const args = ["--expose-gc", join(import.meta.dirname, "native-child.ts"), name];
+function scene<Answer>(name: string, env: NodeJS.ProcessEnv = {}, ...addon: string[]): Promise<Answer> {
+  const args = ["--expose-gc", join(import.meta.dirname, "native-child.ts"), name, ...addon];
   return new Promise((resolve, reject) => {
     execFile(process.execPath, args, { env: { ...process.env, ...env }, timeout: 110_000 }, (error, stdout, stderr) => {
       if (error) reject(new Error(`${name}: ${error.signal ?? `exit ${error.code}`}\n${stderr}`));
