@@ -113,7 +113,7 @@ static napi_value open_realm(napi_env env, napi_callback_info info) {
       .arena_bytes = arena_bytes > 0 ? (size_t)arena_bytes : 0,
       .backend = locked ? VAULT_LOCKED : 0,
   };
-  vault_result result = open_core(&options);
+  vault_result result = records_open() ? open_core(&options) : VAULT_NO_MEMORY;
   vault_status now = {.slots_max = 0};
   vault_realm *realm = NULL;
   if (result == VAULT_OK) {

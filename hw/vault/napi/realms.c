@@ -1,7 +1,9 @@
 /* Realms and their handles: who gave out what, how many, and how each comes to its end (drawing: skin.h). */
 #include "skin.h"
 
+#include <pthread.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 static const char *const USES[] = {
     NULL, "derive", "stream-seal", "stream-open", "packet-seal", "packet-open", "mac", "wrap",
@@ -45,7 +47,51 @@ bool realm_has_room(const vault_realm *realm, uint32_t slots) {
   return (uint64_t)realm->slots_in_use + realm->slots_promised + slots <= realm->slots_max;
 }
 
-/* ---- records ---- */
+/*
+ * ---- records ----
+ *
+ * All of the process lie in one stretch of address space, of which only what is used becomes memory. So a pointer that
+ * comes out of an object of JavaScript is known for ours by its place alone, at half the price of looking at the tag
+ * (which is there for other addons): what else somebody may have wrapped is never followed.
+ */
+
+enum { RECORDS_MAX = 1 << 20 }; /* handles that the collector has not come by for yet, dead ones too */
+
+static pthread_mutex_t records_lock = PTHREAD_MUTEX_INITIALIZER;
+static vault_record *records;
+static vault_record *records_free;
+static size_t records_used;
+
+bool records_open(void) {
+  pthread_mutex_lock(&records_lock);
+  if (records == NULL) {
+    void *place = mmap(NULL, RECORDS_MAX * sizeof *records, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    records = place == MAP_FAILED ? NULL : place;
+  }
+  bool there = records != NULL;
+  pthread_mutex_unlock(&records_lock);
+  return there;
+}
+
+static vault_record *record_take(void) {
+  pthread_mutex_lock(&records_lock);
+  vault_record *taken = records_free;
+  if (taken != NULL) {
+    records_free = taken->next;
+  } else if (records_used < RECORDS_MAX) {
+    taken = &records[records_used++];
+  }
+  pthread_mutex_unlock(&records_lock);
+  return taken;
+}
+
+static void record_give(vault_record *record) {
+  pthread_mutex_lock(&records_lock);
+  *record = (vault_record){.next = records_free};
+  records_free = record;
+  pthread_mutex_unlock(&records_lock);
+}
 
 void record_wipe(vault_record *record) {
   vault_wipe(record->box.handle);
@@ -62,12 +108,12 @@ static void record_forget(napi_env env, void *data, void *hint) {
   record_wipe(record);
   *record->link = record->next;
   if (record->next != NULL) record->next->link = record->link;
-  free(record);
+  record_give(record);
   realm_release(realm);
 }
 
 static vault_record *record_new(vault_realm *realm, vault_handle handle, bool counts) {
-  vault_record *made = malloc(sizeof *made);
+  vault_record *made = record_take();
   if (made == NULL) return NULL;
   *made = (vault_record){{handle}, realm, realm->records, &realm->records, true, counts};
   if (made->next != NULL) made->next->link = &made->next;
@@ -124,10 +170,10 @@ napi_value ephemeral_make(vault_realm *realm, vault_handle handle, vault_algorit
 }
 
 vault_record *record_of(const vault_realm *realm, napi_value value) {
-  bool ours = false;
   void *data = NULL;
-  if (napi_check_object_type_tag(realm->env, value, &VAULT_HANDLE_TAG, &ours) != napi_ok || !ours) return NULL;
   if (napi_unwrap(realm->env, value, &data) != napi_ok) return NULL;
+  size_t offset = (size_t)((uintptr_t)data - (uintptr_t)records);
+  if (offset >= RECORDS_MAX * sizeof *records || offset % sizeof *records != 0) return NULL;
   vault_record *found = data;
   return found->realm == realm ? found : NULL;
 }

@@ -62,6 +62,8 @@ void realm_release(vault_realm *realm);
 void realm_wipe(vault_realm *realm);
 bool realm_has_room(const vault_realm *realm, uint32_t slots);
 
+/* Before the first realm; false when there is no address space. */
+bool records_open(void);
 /* A frozen object around the handle, with these properties to be seen. Wipes the handle when it can't be made. */
 napi_value record_make(vault_realm *realm, vault_handle handle, bool counts, const napi_property_descriptor *shown,
                        size_t shown_count);
