@@ -2,7 +2,7 @@
 # costs nothing. From Node to voices: bin/toolchain, package-lock.json, system-packages.txt.
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain install atlas build check test demo run run-terminal pictures run-server run-handset bench clean system-test system-demo
+.PHONY: help toolchain install atlas build check test demo run run-terminal pictures run-server run-handset vault bench clean system-test system-demo
 
 # Only the toolchain's Node and npm are used, and native modules are built against its headers, whatever a user's npm
 # configuration says.
@@ -22,6 +22,11 @@ install: toolchain ## the packages of package-lock.json into node_modules/
 atlas: install ## the display's lettering, made of the font in fonts/
 	@bin/feldfon-node fonts/build.ts
 
+# Without a compiler or a network everything runs all the same, on the vault that calls itself degraded.
+vault: toolchain ## the native vault and, the first time, its own OpenSSL (a minute or two)
+	@if bin/system-packages vault && folder=$$(hw/vault/libcrypto/build); then hw/vault/napi/build "$$folder"; \
+	elif [ ! -f hw/vault/build/vault.node ]; then echo "vault: without its own OpenSSL keys lie in ordinary memory (degraded); make vault tries again" >&2; fi
+
 build: atlas ## compile to dist/ (the programs run without: Node reads TypeScript)
 	npm run --silent build
 	mkdir -p dist/.cache && cp -r .cache/atlas dist/.cache/
@@ -29,22 +34,22 @@ build: atlas ## compile to dist/ (the programs run without: Node reads TypeScrip
 check: install ## lint, format, types
 	npm run --silent check
 
-test: system-test atlas ## every test
+test: system-test atlas vault ## every test
 	npm run --silent test
 
-demo: system-demo atlas ## a server and two handsets call each other, and a table says how it went
+demo: system-demo atlas vault ## a server and two handsets call each other, and a table says how it went
 	@npm run --silent demo -- $(ARGS)
 
-run: atlas ## a server, two handsets, and a page in the browser to press them; prints its address
+run: atlas vault ## a server, two handsets, and a page in the browser to press them; prints its address
 	@bin/run
 
-run-terminal: atlas ## a server and a handset in this terminal; prints the command for a second one
+run-terminal: atlas vault ## a server and a handset in this terminal; prints the command for a second one
 	@bin/run --terminal
 
-run-server: install ## only the server, e.g. make run-server ARGS="--data /tmp/feldfon --port 6000"
+run-server: install vault ## only the server, e.g. make run-server ARGS="--data /tmp/feldfon --port 6000"
 	@bin/feldfon-server $(ARGS)
 
-run-handset: atlas ## only a handset, e.g. make run-handset ARGS="--server HOST:5060 --server-key UID --name berta"
+run-handset: atlas vault ## only a handset, e.g. make run-handset ARGS="--server HOST:5060 --server-key UID --name berta"
 	@bin/feldfon-handset $(ARGS)
 
 pictures: system-test atlas ## make docs/pictures/ (chromium) and docs/screens/ anew

@@ -39,6 +39,14 @@ export interface VaultStatus {
   slotsInUse: number;
   slotsMax: number;
   randomness: string;
+  /** Why the protection is no better. */
+  because?: string;
+  /** Locked memory, shared by all vaults of the process. */
+  arena?: { bytes: number; usedBytes: number; peakBytes: number };
+  /** The largest core file the process may leave, Infinity without a limit; missing where the system does not say. */
+  coreLimitBytes?: number;
+  /** Whether the memory may be dumped or read by others of the same user; missing where nobody looked. */
+  dumpable?: boolean;
 }
 
 /** How a media slot becomes packets (wire.md 1, VOICE; RFC 3711, RFC 7714). */

@@ -195,7 +195,7 @@ describe("Ground", () => {
         .split("\n")
         .filter((line) => line !== "" && !line.startsWith("#"));
       assert.ok(lines.length > 0);
-      for (const line of lines) assert.match(line, /^[a-z0-9.+|-]+ +(test|demo)(,(test|demo))* +\S.{10,}$/);
+      for (const line of lines) assert.match(line, /^[a-z0-9.+|-]+ +(test|demo|vault)(,(test|demo|vault))* +\S.{10,}$/);
     });
 
     it("that are missing are named with the command to install them, when nobody may install", () => {

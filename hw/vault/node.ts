@@ -3,6 +3,7 @@
  * `degraded`. What it promises and what it can't is in README.md.
  */
 import { generateKeyPair, type KeyObject, randomBytes, timingSafeEqual, type webcrypto } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { promisify } from "node:util";
 import { VaultError } from "@feldfon/protocol/errors";
 import type {
@@ -59,8 +60,21 @@ export interface VaultTables {
 export interface NodeVaultOptions {
   /** Slots and ephemerals that may live at the same time. */
   slotsMax?: number;
+  /** Why there is no better vault, for its status. */
+  because?: string;
   /** For tests only. */
   tables?: VaultTables;
+}
+
+/** Soft limit of core files as Linux shows it; JavaScript has no call for it. */
+function coreLimit(): { coreLimitBytes?: number } {
+  try {
+    const soft = /^Max core file size +(\S+)/m.exec(readFileSync("/proc/self/limits", "latin1"))?.[1];
+    if (soft === undefined) return {};
+    return { coreLimitBytes: soft === "unlimited" ? Number.POSITIVE_INFINITY : Number(soft) };
+  } catch {
+    return {};
+  }
 }
 
 /** Key objects are not ours to overwrite: OpenSSL clears their numbers when the garbage collector frees them. */
@@ -79,15 +93,17 @@ export class NodeVault implements Vault {
   readonly #keyPairs: HandleTable<KeyPairContent>;
   readonly #ephemerals: HandleTable<EphemeralContent>;
   readonly #slotsMax: number;
+  readonly #because: string | undefined;
   readonly #nonce = Buffer.alloc(NONCE_BYTES);
   /** Counts `wipeAll`: what was begun before brings nothing back to life after. */
   #wipes = 0;
 
-  constructor({ slotsMax = SLOTS_MAX, tables = vaultTables() }: NodeVaultOptions = {}) {
+  constructor({ slotsMax = SLOTS_MAX, because, tables = vaultTables() }: NodeVaultOptions = {}) {
     this.#slots = tables.slots;
     this.#keyPairs = tables.keyPairs;
     this.#ephemerals = tables.ephemerals;
     this.#slotsMax = slotsMax;
+    this.#because = because;
   }
 
   status(): VaultStatus {
@@ -97,6 +113,8 @@ export class NodeVault implements Vault {
       slotsInUse: this.#slotsInUse,
       slotsMax: this.#slotsMax,
       randomness: "OpenSSL, seeded by getrandom",
+      ...(this.#because !== undefined && { because: this.#because }),
+      ...coreLimit(),
     };
   }
 

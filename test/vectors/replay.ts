@@ -12,7 +12,7 @@ import { unwrap } from "@feldfon/protocol/crypto/transcript";
 import { PublicKey } from "@feldfon/protocol/identity";
 import { parseSip, type SipMessage } from "@feldfon/protocol/sip";
 import type { Ephemeral, KeyPair, Slot } from "@feldfon/protocol/vault";
-import { TestingVault } from "@feldfon/vault/testing";
+import { AnyTestingVault, type TestingVault } from "@feldfon/vault/testing";
 import { bytesOf, type Recorded, readVectors } from "./files.ts";
 
 /** What a vault would have drawn at random; each is given out once. */
@@ -25,7 +25,7 @@ export interface Drawn {
   signature?: Buffer;
 }
 
-export class ReplayVault extends TestingVault {
+export class ReplayVault extends AnyTestingVault {
   readonly #drawn: Drawn;
 
   constructor(drawn: Drawn = {}) {

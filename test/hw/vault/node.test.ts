@@ -30,7 +30,7 @@ describe("the vault on node:crypto", () => {
   }
 
   it("says that its protection is degraded, and on which library it stands", () => {
-    const { protection, library, slotsMax } = openVault().status();
+    const { protection, library, slotsMax } = new NodeVault().status();
     assert.equal(protection, "degraded");
     assert.equal(library, `OpenSSL ${process.versions.openssl}`);
     assert.equal(slotsMax, 65_536);
@@ -91,16 +91,8 @@ describe("the vault on node:crypto", () => {
     assert.throws(() => vault.makeEphemeral("x25519"), refuses("full"));
     vault.wipe(wrap);
     vault.makeEphemeral("x25519");
-    assert.deepEqual(
-      { ...vault.status(), library: "", randomness: "" },
-      {
-        protection: "degraded",
-        slotsInUse: 3,
-        slotsMax: 3,
-        library: "",
-        randomness: "",
-      },
-    );
+    const { slotsInUse, slotsMax } = vault.status();
+    assert.deepEqual({ slotsInUse, slotsMax }, { slotsInUse: 3, slotsMax: 3 });
   });
 
   it("answers good and bad alike when it is full", async () => {

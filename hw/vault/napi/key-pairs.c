@@ -1,0 +1,225 @@
+/*
+ * RSA, off the event loop: each call becomes a job with copies of its arguments, run by Node's thread pool.
+ *
+ *     call -> job ----execute (pool thread: core only)----> complete (JavaScript's thread: promise)
+ *
+ * A job that makes something looks at the end whether its realm or its key pair was wiped meanwhile; then what it
+ * made is wiped too and the answer is `empty-slot`, whatever it would have been.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "skin.h"
+
+typedef struct rsa_job rsa_job;
+
+typedef struct job_kind {
+  const char *name;
+  vault_result (*execute)(rsa_job *job);
+  napi_value (*answer)(rsa_job *job); /* what the promise becomes */
+  bool makes;                     /* a handle, in `made` */
+  uint32_t slots;                 /* kept free for it */
+} job_kind;
+
+struct rsa_job {
+  const job_kind *kind;
+  vault_realm *realm;
+  uint64_t wipes;
+  napi_async_work work;
+  napi_deferred deferred;
+  napi_ref pair_object; /* so that the collector leaves it */
+  vault_record *pair;
+  vault_handle pair_handle;
+  vault_handle made;
+  vault_result result;
+  int error_number;
+  uint8_t output[VAULT_SPKI_BYTES]; /* SubjectPublicKeyInfo, or a signature */
+  vault_bytes first;
+  vault_bytes second;
+  uint8_t copies[];
+};
+
+static void job_free(rsa_job *job) {
+  napi_env env = job->realm->env;
+  if (job->pair_object != NULL) napi_delete_reference(env, job->pair_object);
+  if (job->work != NULL) napi_delete_async_work(env, job->work);
+  job->realm->slots_promised -= job->kind->slots;
+  realm_release(job->realm);
+  free(job);
+}
+
+static void execute(napi_env env, void *data) {
+  (void)env;
+  rsa_job *job = data;
+  errno = 0;
+  job->result = job->kind->execute(job);
+  job->error_number = job->result == VAULT_FILE ? errno : 0;
+}
+
+static bool outlived(const rsa_job *job) {
+  if (job->wipes != job->realm->wipes || job->realm->ended) return true;
+  return job->pair != NULL && !job->pair->alive;
+}
+
+static void complete(napi_env env, napi_status status, void *data) {
+  rsa_job *job = data;
+  if (status != napi_ok) job->result = VAULT_INTERNAL;
+  if (job->kind->makes && outlived(job)) {
+    if (job->result == VAULT_OK) vault_wipe(job->made);
+    job->result = VAULT_EMPTY_SLOT;
+  }
+  bool good = job->result == VAULT_OK;
+  napi_value answer = good ? job->kind->answer(job) : error_of(job->realm, job->result, job->error_number);
+  // Without an answer the environment is going, and nobody waits any more.
+  if (answer != NULL) (good ? napi_resolve_deferred : napi_reject_deferred)(env, job->deferred, answer);
+  job_free(job);
+}
+
+/* ---- a job, from its arguments ---- */
+
+static vault_bytes copied(uint8_t *to, vault_bytes from) {
+  memcpy(to, from.at, from.length);
+  return (vault_bytes){to, from.length};
+}
+
+/* @param pair NULL for jobs that need none. @returns the promise */
+static napi_value begin(skin_call *call, const job_kind *kind, napi_value pair_object, vault_record *pair,
+                        vault_bytes first, vault_bytes second) {
+  napi_env env = call->env;
+  napi_value promise = NULL, name;
+  if (!room_for(call, kind->slots)) return NULL;
+  rsa_job *job = calloc(1, sizeof *job + first.length + second.length);
+  if (job == NULL) return refuse(call, VAULT_NO_MEMORY);
+  job->kind = kind;
+  job->realm = call->realm;
+  job->wipes = call->realm->wipes;
+  job->pair = pair;
+  job->pair_handle = pair == NULL ? 0 : pair->box.handle;
+  job->first = copied(job->copies, first);
+  job->second = copied(job->copies + first.length, second);
+  realm_hold(job->realm);
+  job->realm->slots_promised += kind->slots;
+  if ((pair == NULL || napi_create_reference(env, pair_object, 1, &job->pair_object) == napi_ok) &&
+      napi_create_string_utf8(env, kind->name, NAPI_AUTO_LENGTH, &name) == napi_ok &&
+      napi_create_async_work(env, NULL, name, execute, complete, job, &job->work) == napi_ok &&
+      napi_create_promise(env, &job->deferred, &promise) == napi_ok &&
+      napi_queue_async_work(env, job->work) == napi_ok) {
+    return promise;
+  }
+  job_free(job);
+  return refuse(call, VAULT_INTERNAL);
+}
+
+static const vault_bytes NOTHING = {(const uint8_t *)"", 0};
+
+/* A path of the file system, with its final zero. */
+static bool take_path(skin_call *call, size_t at, char path[4096], vault_bytes *bytes) {
+  size_t length = 0;
+  if (napi_get_value_string_utf8(call->env, call->arguments[at], path, 4096, &length) != napi_ok || length >= 4095 ||
+      memchr(path, 0, length) != NULL) {
+    napi_throw_type_error(call->env, "ERR_INVALID_ARG_VALUE", "a path was expected");
+    return false;
+  }
+  *bytes = (vault_bytes){(const uint8_t *)path, length + 1};
+  return true;
+}
+
+/* ---- key pairs ---- */
+
+static napi_value pair_of(rsa_job *job) { return key_pair_make(job->realm, job->made, job->output); }
+
+static vault_result execute_make(rsa_job *job) { return vault_make_key_pair(&job->made, job->output); }
+
+static const job_kind MAKE = {"feldfon:make-key-pair", execute_make, pair_of, true, 0};
+
+/* () => promise of a key pair */
+static napi_value make_key_pair(napi_env env, napi_callback_info info) {
+  skin_call c;
+  return call_begin(env, info, 0, &c) ? begin(&c, &MAKE, NULL, NULL, NOTHING, NOTHING) : NULL;
+}
+
+static vault_result execute_load(rsa_job *job) {
+  return vault_load_key_pair((const char *)job->first.at, &job->made, job->output);
+}
+
+static const job_kind LOAD = {"feldfon:load-key-pair", execute_load, pair_of, true, 0};
+
+/* (path) => promise of a key pair */
+static napi_value load_key_pair(napi_env env, napi_callback_info info) {
+  skin_call c;
+  char path[4096];
+  vault_bytes bytes;
+  if (!call_begin(env, info, 1, &c) || !take_path(&c, 0, path, &bytes)) return NULL;
+  return begin(&c, &LOAD, NULL, NULL, bytes, NOTHING);
+}
+
+static vault_result execute_save(rsa_job *job) {
+  return vault_save_key_pair(job->pair_handle, (const char *)job->first.at);
+}
+
+static napi_value nothing_of(rsa_job *job) {
+  napi_value nothing = NULL;
+  napi_get_undefined(job->realm->env, &nothing);
+  return nothing;
+}
+
+static const job_kind SAVE = {"feldfon:save-key-pair", execute_save, nothing_of, false, 0};
+
+/* (pair, path) => promise */
+static napi_value save_key_pair(napi_env env, napi_callback_info info) {
+  skin_call c;
+  char path[4096];
+  vault_bytes bytes;
+  vault_record *pair;
+  if (!call_begin(env, info, 2, &c) || !take_record(&c, 0, &pair) || !take_path(&c, 1, path, &bytes)) return NULL;
+  return begin(&c, &SAVE, c.arguments[0], pair, bytes, NOTHING);
+}
+
+static vault_result execute_sign(rsa_job *job) { return vault_sign(job->pair_handle, job->first, job->output); }
+
+static napi_value signature_of(rsa_job *job) {
+  napi_value copy = NULL;
+  napi_create_buffer_copy(job->realm->env, VAULT_SIGNATURE_BYTES, job->output, NULL, &copy);
+  return copy;
+}
+
+static const job_kind SIGN = {"feldfon:sign", execute_sign, signature_of, false, 0};
+
+/* (pair, message) => promise of a signature */
+static napi_value sign(napi_env env, napi_callback_info info) {
+  skin_call c;
+  vault_record *pair;
+  vault_bytes message;
+  if (!call_begin(env, info, 2, &c) || !take_record(&c, 0, &pair) || !take_bytes(&c, 1, &message)) return NULL;
+  return begin(&c, &SIGN, c.arguments[0], pair, message, NOTHING);
+}
+
+static vault_result execute_unwrap(rsa_job *job) {
+  return vault_unwrap(job->pair_handle, job->first, job->second, &job->made);
+}
+
+static napi_value secret_of(rsa_job *job) { return slot_make(job->realm, job->made, VAULT_DERIVE); }
+
+static const job_kind UNWRAP = {"feldfon:unwrap", execute_unwrap, secret_of, true, 1};
+
+/* (pair, label, wrapped) => promise of a slot */
+static napi_value unwrap(napi_env env, napi_callback_info info) {
+  skin_call c;
+  vault_record *pair;
+  vault_bytes label, wrapped;
+  if (!call_begin(env, info, 3, &c) || !take_record(&c, 0, &pair) || !take_bytes(&c, 1, &label) ||
+      !take_bytes(&c, 2, &wrapped)) {
+    return NULL;
+  }
+  return begin(&c, &UNWRAP, c.arguments[0], pair, label, wrapped);
+}
+
+const skin_function key_pair_functions[] = {
+    {"makeKeyPair", make_key_pair},
+    {"loadKeyPair", load_key_pair},
+    {"saveKeyPair", save_key_pair},
+    {"sign", sign},
+    {"unwrap", unwrap},
+    {NULL, NULL},
+};

@@ -1,0 +1,231 @@
+/* Everything short that works on slots: born, derived, sealed with, compared, wiped. Synchronous. */
+#include "skin.h"
+
+static const double COUNTER_MAX = 9007199254740991; /* Number.MAX_SAFE_INTEGER */
+
+static napi_value wipe(napi_env env, napi_callback_info info) {
+  skin_call c;
+  napi_value known = NULL;
+  if (!call_begin(env, info, 1, &c)) return NULL;
+  vault_record *record = record_of(c.realm, c.arguments[0]);
+  if (record != NULL) record_wipe(record);
+  napi_get_boolean(env, record != NULL, &known);
+  return known;
+}
+
+static napi_value wipe_all(napi_env env, napi_callback_info info) {
+  skin_call c;
+  if (call_begin(env, info, 0, &c)) realm_wipe(c.realm);
+  return NULL;
+}
+
+/* ---- secrets for the owner of a public key ---- */
+
+/* Both or none: a failure between them wipes the first by way of its record. */
+static napi_value new_secret(napi_env env, napi_callback_info info) {
+  skin_call c;
+  vault_handle wrap_handle = 0, derive_handle = 0;
+  if (!call_begin(env, info, 0, &c) || !room_for(&c, 2)) return NULL;
+  vault_result result = vault_new_secret(&wrap_handle, &derive_handle);
+  if (result != VAULT_OK) return refuse(&c, result);
+  const napi_property_descriptor both[] = {
+      {.utf8name = "wrap", .value = slot_make(c.realm, wrap_handle, VAULT_WRAP), .attributes = napi_enumerable},
+      {.utf8name = "derive", .value = slot_make(c.realm, derive_handle, VAULT_DERIVE), .attributes = napi_enumerable},
+  };
+  return made(&c, object_of(env, both, 2));
+}
+
+/* (spki, label, secret) => wrapped */
+static napi_value wrap(napi_env env, napi_callback_info info) {
+  skin_call c;
+  vault_bytes spki, label;
+  vault_record *secret;
+  uint8_t *wrapped;
+  if (!call_begin(env, info, 3, &c) || !take_record(&c, 2, &secret) || !take_bytes(&c, 0, &spki) ||
+      !take_bytes(&c, 1, &label)) {
+    return NULL;
+  }
+  napi_value buffer = new_buffer(env, VAULT_WRAP_BYTES, &wrapped);
+  if (buffer == NULL) return refuse(&c, VAULT_NO_MEMORY);
+  vault_result result = vault_wrap(spki, label, secret->box.handle, wrapped);
+  return result == VAULT_OK ? buffer : refuse(&c, result);
+}
+
+/* ---- key agreement ---- */
+
+/* (algorithm) => ephemeral */
+static napi_value make_ephemeral(napi_env env, napi_callback_info info) {
+  skin_call c;
+  uint64_t algorithm = 0;
+  uint8_t *public_key;
+  vault_handle handle = 0;
+  if (!call_begin(env, info, 1, &c) || !take_whole(&c, 0, VAULT_ML_KEM_768, VAULT_WRONG_USE, &algorithm) ||
+      !room_for(&c, 1)) {
+    return NULL;
+  }
+  size_t length = algorithm == VAULT_X25519 ? VAULT_X25519_BYTES : VAULT_ENCAPSULATION_KEY_BYTES;
+  napi_value buffer = new_buffer(env, length, &public_key);
+  if (buffer == NULL) return refuse(&c, VAULT_NO_MEMORY);
+  vault_result result =
+      algorithm == 0 ? VAULT_WRONG_USE : vault_make_ephemeral((vault_algorithm)algorithm, &handle, public_key);
+  return result == VAULT_OK ? made(&c, ephemeral_make(c.realm, handle, (vault_algorithm)algorithm, buffer))
+                            : refuse(&c, result);
+}
+
+typedef vault_result (*ephemeral_use)(vault_handle ephemeral, vault_bytes peer, vault_handle *secret);
+
+/* (ephemeral, what the peer sent) => secret; the ephemeral is used up unless it was the wrong one. */
+static napi_value use_up(napi_env env, napi_callback_info info, ephemeral_use use) {
+  skin_call c;
+  vault_record *ephemeral;
+  vault_bytes peer;
+  vault_handle handle = 0;
+  if (!call_begin(env, info, 2, &c) || !take_record(&c, 0, &ephemeral) || !take_bytes(&c, 1, &peer)) return NULL;
+  vault_result result = use(ephemeral->box.handle, peer, &handle);
+  if (result != VAULT_WRONG_USE) record_wipe(ephemeral);
+  return slot_born(&c, result, handle, VAULT_DERIVE);
+}
+
+static napi_value agree(napi_env env, napi_callback_info info) { return use_up(env, info, vault_agree); }
+
+static napi_value decapsulate(napi_env env, napi_callback_info info) { return use_up(env, info, vault_decapsulate); }
+
+/* (encapsulation key) => { ciphertext, secret } */
+static napi_value encapsulate(napi_env env, napi_callback_info info) {
+  skin_call c;
+  vault_bytes key;
+  uint8_t *ciphertext;
+  vault_handle handle = 0;
+  if (!call_begin(env, info, 1, &c) || !take_bytes(&c, 0, &key) || !room_for(&c, 1)) return NULL;
+  napi_value buffer = new_buffer(env, VAULT_CIPHERTEXT_BYTES, &ciphertext);
+  if (buffer == NULL) return refuse(&c, VAULT_NO_MEMORY);
+  vault_result result = vault_encapsulate(key, ciphertext, &handle);
+  napi_value secret = slot_born(&c, result, handle, VAULT_DERIVE);
+  const napi_property_descriptor both[] = {
+      {.utf8name = "ciphertext", .value = buffer, .attributes = napi_enumerable},
+      {.utf8name = "secret", .value = secret, .attributes = napi_enumerable},
+  };
+  return secret == NULL ? NULL : made(&c, object_of(env, both, 2));
+}
+
+/* ---- slot to slot ---- */
+
+/* (use, length, salt, info, ...key material) => slot */
+static napi_value derive(napi_env env, napi_callback_info info) {
+  enum { MATERIAL_AT = 4 };
+  skin_call c;
+  uint64_t use = 0, length = 0;
+  vault_bytes salt, context;
+  vault_handle material[ARGUMENTS_MAX];
+  vault_handle handle = 0;
+  if (!call_begin_wide(env, info, MATERIAL_AT, ARGUMENTS_MAX, &c) || !take_whole(&c, 0, VAULT_WRAP, VAULT_WRONG_USE, &use) ||
+      !take_whole(&c, 1, VAULT_DERIVE_BYTES_MAX, VAULT_WRONG_LENGTH, &length)) {
+    return NULL;
+  }
+  for (size_t at = MATERIAL_AT; at < c.count; at++) {
+    vault_record *slot;
+    if (!take_record(&c, at, &slot)) return NULL;
+    material[at - MATERIAL_AT] = slot->box.handle;
+  }
+  if (!take_bytes(&c, 2, &salt) || !take_bytes(&c, 3, &context) || !room_for(&c, 1)) return NULL;
+  vault_result result = use == 0 ? VAULT_WRONG_USE
+                                 : vault_derive((vault_use)use, (size_t)length, material, c.count - MATERIAL_AT, salt,
+                                                context, &handle);
+  return slot_born(&c, result, handle, (vault_use)use);
+}
+
+/* (slot, salt, info) */
+static napi_value rekey(napi_env env, napi_callback_info info) {
+  skin_call c;
+  vault_record *slot;
+  vault_bytes salt, context;
+  if (!call_begin(env, info, 3, &c) || !take_record(&c, 0, &slot) || !take_bytes(&c, 1, &salt) ||
+      !take_bytes(&c, 2, &context)) {
+    return NULL;
+  }
+  return done(&c, vault_rekey(slot->box.handle, salt, context));
+}
+
+/* ---- sealing ---- */
+
+/* (slot, counter, aad, clear, sealed) */
+static napi_value seal(napi_env env, napi_callback_info info) {
+  skin_call c;
+  vault_record *slot;
+  uint64_t counter;
+  vault_bytes aad, clear;
+  uint8_t *sealed;
+  if (!call_begin(env, info, 5, &c) || !take_record(&c, 0, &slot) ||
+      !take_whole(&c, 1, COUNTER_MAX, VAULT_COUNTER, &counter) || !take_bytes(&c, 2, &aad) ||
+      !take_bytes(&c, 3, &clear) || !take_output(&c, 4, clear.length + VAULT_TAG_BYTES, &sealed)) {
+    return NULL;
+  }
+  return done(&c, vault_seal(slot->box.handle, counter, aad, clear, sealed));
+}
+
+/* (slot, counter, aad, sealed, clear) */
+static napi_value open_sealed(napi_env env, napi_callback_info info) {
+  skin_call c;
+  vault_record *slot;
+  uint64_t counter;
+  vault_bytes aad, sealed;
+  uint8_t *clear;
+  if (!call_begin(env, info, 5, &c) || !take_record(&c, 0, &slot) ||
+      !take_whole(&c, 1, COUNTER_MAX, VAULT_COUNTER, &counter) || !take_bytes(&c, 2, &aad) ||
+      !take_bytes(&c, 3, &sealed)) {
+    return NULL;
+  }
+  size_t length = sealed.length < VAULT_TAG_BYTES ? 0 : sealed.length - VAULT_TAG_BYTES;
+  if (!take_output(&c, 4, length, &clear)) return NULL;
+  return done(&c, vault_open_sealed(slot->box.handle, counter, aad, sealed, clear));
+}
+
+/* ---- message authentication ---- */
+
+/* (slot, message) => mac */
+static napi_value mac(napi_env env, napi_callback_info info) {
+  skin_call c;
+  vault_record *slot;
+  vault_bytes message;
+  uint8_t *tag;
+  if (!call_begin(env, info, 2, &c) || !take_record(&c, 0, &slot) || !take_bytes(&c, 1, &message)) return NULL;
+  napi_value buffer = new_buffer(env, VAULT_MAC_BYTES, &tag);
+  if (buffer == NULL) return refuse(&c, VAULT_NO_MEMORY);
+  vault_result result = vault_mac(slot->box.handle, message, tag);
+  return result == VAULT_OK ? buffer : refuse(&c, result);
+}
+
+/* (slot, message, tag) => boolean; a tag of another length fits nothing. */
+static napi_value mac_matches(napi_env env, napi_callback_info info) {
+  skin_call c;
+  vault_record *slot;
+  vault_bytes message, tag;
+  int holds = 0;
+  napi_value answer = NULL;
+  if (!call_begin(env, info, 3, &c) || !take_record(&c, 0, &slot) || !take_bytes(&c, 1, &message) ||
+      !take_bytes(&c, 2, &tag)) {
+    return NULL;
+  }
+  vault_result result = vault_mac_matches(slot->box.handle, message, tag, &holds);
+  if (result != VAULT_OK && result != VAULT_WRONG_LENGTH) return refuse(&c, result);
+  napi_get_boolean(env, result == VAULT_OK && holds == 1, &answer);
+  return answer;
+}
+
+const skin_function slot_functions[] = {
+    {"wipe", wipe},
+    {"wipeAll", wipe_all},
+    {"newSecret", new_secret},
+    {"wrap", wrap},
+    {"makeEphemeral", make_ephemeral},
+    {"agree", agree},
+    {"decapsulate", decapsulate},
+    {"encapsulate", encapsulate},
+    {"derive", derive},
+    {"rekey", rekey},
+    {"seal", seal},
+    {"open", open_sealed},
+    {"mac", mac},
+    {"macMatches", mac_matches},
+    {NULL, NULL},
+};

@@ -1,0 +1,301 @@
+/** The vault in locked memory. Built by `make vault`; without the build these tests are skipped, on a build machine not. */
+import assert from "node:assert/strict";
+import { execFile, execFileSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { types } from "node:util";
+import type { VaultStatus } from "@feldfon/protocol/vault";
+import { NativeVault } from "@feldfon/vault";
+import { EPOCH_PACKETS, MediaReceiver, MediaSender } from "@feldfon/vault/srtp";
+import { NativeTestingVault } from "@feldfon/vault/testing";
+import fc from "fast-check";
+import { refuses, vaultContract } from "./contract.ts";
+import { masterOfEpoch, PROFILE } from "./voice-keys.ts";
+import { wycheproof } from "./wycheproof.ts";
+
+const ROOT = join(import.meta.dirname, "../../..");
+const BUILD = join(ROOT, "hw/vault/build");
+const SEQUENCE_END = 65_536;
+const epochOf = (index: number) => Math.floor(index / EPOCH_PACKETS);
+
+const built = ["vault.node", "vault-testing.node"].every((name) => existsSync(join(BUILD, name)));
+const cache = process.env.FELDFON_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "feldfon");
+/** A build machine that has the library has to have built the vault with it. */
+const owed = Boolean(process.env.CI) && existsSync(join(cache, "libcrypto"));
+
+if (!built) {
+  it("the native vault is not built (make vault), so its tests are left out", function () {
+    if (owed) assert.fail("its libcrypto is here, hw/vault/build/ is not");
+    this.skip();
+  });
+} else {
+  vaultContract("the native vault", () => new NativeVault({ slotsMax: 4_096 }));
+  wycheproof("the native vault", () => new NativeTestingVault());
+  describe("the native vault", nativeVault);
+  describe("voice of the native vault", nativeVoice);
+}
+
+function nativeVault(): void {
+  it("says where its secrets lie and what it stands on", () => {
+    const status = new NativeVault().status();
+    assert.match(status.protection, /^(memfd_secret|locked)$/);
+    assert.match(status.library, /^OpenSSL 3\.[5-9]/);
+    assert.notEqual(status.library, `OpenSSL ${process.versions.openssl}`);
+    assert.match(status.randomness, /getrandom/);
+    assert(status.arena!.usedBytes > 0 && status.arena!.usedBytes <= status.arena!.peakBytes);
+    assert(status.arena!.peakBytes < status.arena!.bytes);
+    assert.equal(typeof status.dumpable, "boolean");
+    assert.equal(typeof status.coreLimitBytes, "number");
+  });
+
+  it("lies in memory that no core file shows and no swap gets", () => {
+    new NativeVault();
+    const arenas = locked(readFileSync("/proc/self/smaps", "latin1"));
+    assert(arenas.length > 0);
+    for (const flags of arenas) assert.match(flags, /\bdd\b/);
+  });
+
+  it("exports nothing but the two entries of N-API", () => {
+    for (const name of ["vault.node", "vault-testing.node"]) {
+      const lines = execFileSync("nm", ["-D", "--defined-only", join(BUILD, name)], { encoding: "latin1" });
+      const names = lines.match(/\S+$/gm)!.sort();
+      assert.deepEqual(names, ["napi_register_module_v1", "node_api_module_get_api_version_v1"]);
+    }
+  });
+
+  it("has no way out for secrets, unlike the build for tests", () => {
+    const doors = ["reveal", "importEphemeral", "importKeyPair", "openOaep", "mediaStartsAt"];
+    const found = (name: string) => doors.filter((door) => readFileSync(join(BUILD, name)).includes(`${door}\0`));
+    assert.deepEqual(found("vault.node"), []);
+    assert.deepEqual(found("vault-testing.node"), doors);
+    const symbols = execFileSync("nm", [join(BUILD, "vault.node")], { encoding: "latin1" });
+    assert.match(symbols, / vault_seal$/m);
+    assert.doesNotMatch(symbols, /vault_testing/);
+  });
+
+  it("gives each vault handles, limit and end of its own", () => {
+    const [one, two] = [new NativeVault({ slotsMax: 3 }), new NativeVault()];
+    const mine = one.newSecret();
+    const theirs = two.newSecret();
+    assert.throws(() => one.newSecret(), refuses("full"));
+    assert.throws(() => one.derive("mac", 32, [theirs.derive], INFO, INFO), refuses("no-such-slot"));
+    assert.throws(() => one.wipe(theirs.wrap), refuses("no-such-slot"));
+    one.wipeAll();
+    assert.deepEqual([one.status().slotsInUse, two.status().slotsInUse], [0, 2]);
+    assert.throws(() => one.derive("mac", 32, [mine.derive], INFO, INFO), refuses("empty-slot"));
+    two.wipe(two.derive("mac", 32, [theirs.derive], INFO, INFO), theirs.wrap, theirs.derive);
+  });
+
+  it("takes bytes only from memory that nobody else changes", () => {
+    const vault = new NativeVault();
+    const { wrap, derive } = vault.newSecret();
+    const slot = vault.derive("mac", 32, [derive], INFO, INFO);
+    const detached = new Uint8Array(16);
+    structuredClone(detached, { transfer: [detached.buffer] });
+    for (const strange of [
+      detached,
+      new Uint8Array(new SharedArrayBuffer(16)),
+      new Uint16Array(8),
+      new DataView(new ArrayBuffer(16)),
+      new ArrayBuffer(16),
+      "sixteen bytes ..",
+      undefined,
+    ]) {
+      assert.throws(() => vault.mac(slot, strange as Uint8Array), { name: "TypeError" });
+      assert.throws(() => vault.macMatches(slot, INFO, strange as Uint8Array), { name: "TypeError" });
+    }
+    vault.wipe(wrap, derive, slot);
+  });
+
+  it("hands our other addons a table that JavaScript can't look into", () => {
+    const { voiceTable } = new NativeVault();
+    assert(types.isExternal(voiceTable));
+    assert.deepEqual(Reflect.ownKeys(voiceTable), []);
+  });
+
+  it("answers any call with any arguments by a result or an error, and never falls", async function () {
+    this.timeout(120_000);
+    const { answers, errors, left } = await scene<{ answers: number; errors: number; left: number }>("anything");
+    assert(answers > 300 && errors > 300, `${answers} answers, ${errors} errors`);
+    assert.equal(left, 0);
+  });
+
+  it("takes slots back from handles that are forgotten", async () => {
+    const forgotten = await scene<{ born: number; left: number; signatureBytes: number; held: string }>("forgotten");
+    assert(forgotten.born > 500);
+    assert.equal(forgotten.left, 2, "the two that are held");
+    assert.deepEqual([forgotten.signatureBytes, forgotten.held], [512, "wrap"]);
+  });
+
+  it("does not grow over a hundred thousand handles", async () => {
+    const { before, after, slotsInUse } = await scene<{ before: number; after: number; slotsInUse: number }>("many");
+    assert.equal(slotsInUse, 0);
+    assert(after <= before, `${before} bytes before, ${after} after`);
+  });
+
+  it("serves Workers that come and are stopped, and wipes what they leave", async function () {
+    this.timeout(120_000);
+    const { refused, used, left } = await scene<{ refused: number; used: number[]; left: number }>("workers");
+    assert.equal(refused, 20, "a handle of another Worker");
+    assert.equal(left, 0);
+    // What a thread of the pool keeps for itself is there after the first rounds.
+    assert(Math.max(...used.slice(10)) <= Math.max(...used.slice(0, 10)) * 1.05, used.join(" "));
+  });
+
+  for (const name of ["anything", "forgotten", "many", "workers"]) {
+    it(`has nothing to fear from sanitizers: ${name}`, async function () {
+      const addon = join(BUILD, "sanitized/vault.node");
+      if (!existsSync(addon)) this.skip(); // hw/vault/napi/build LIBCRYPTO-FOLDER --sanitize
+      this.timeout(120_000);
+      const library = (file: string) =>
+        execFileSync("gcc", [`-print-file-name=${file}`], { encoding: "latin1" }).trim();
+      const preload = ["libasan.so", "libubsan.so"].map(library).join(" ");
+      // Node itself leaks at exit, and V8 keeps its own heap.
+      await scene(name, { LD_PRELOAD: preload, ASAN_OPTIONS: "detect_leaks=0" }, addon);
+    });
+  }
+
+  describe("is chosen by openVault", () => {
+    const statusWith = (setting: string) => scene<VaultStatus>("status", { FELDFON_VAULT: setting });
+
+    it("when it is built", async () => {
+      assert.equal((await statusWith("")).protection, new NativeVault().status().protection);
+    });
+
+    it("without memfd_secret, when FELDFON_VAULT is locked", async () => {
+      assert.equal((await statusWith("locked")).protection, "locked");
+    });
+
+    it("unless FELDFON_VAULT is degraded, which says so", async () => {
+      const { protection, because } = await statusWith("degraded");
+      assert.equal(protection, "degraded");
+      assert.match(because!, /FELDFON_VAULT/);
+    });
+
+    it("and nothing is, when FELDFON_VAULT is another word", async () => {
+      await assert.rejects(statusWith("best-effort"), /expected was "degraded" or "locked"/);
+    });
+  });
+}
+
+/** The C of the core and the TypeScript of srtp.ts, each tested by itself against published vectors, side by side. */
+function nativeVoice(): void {
+  let vault: NativeTestingVault;
+
+  beforeEach(() => {
+    vault = new NativeTestingVault();
+  });
+
+  afterEach(() => vault.wipeAll());
+
+  function senderAt(index: number) {
+    vault.mediaStart = index;
+    return vault.srtpSender(vault.import("packet-seal", masterOfEpoch(epochOf(index))), PROFILE);
+  }
+
+  function receiverAt(index: number) {
+    vault.mediaStart = index;
+    return vault.srtpReceiver(vault.import("packet-open", masterOfEpoch(epochOf(index))), PROFILE);
+  }
+
+  function oursAt(index: number): MediaSender {
+    return new MediaSender(Buffer.from(masterOfEpoch(epochOf(index))), PROFILE, index);
+  }
+
+  for (const start of [0, EPOCH_PACKETS - 20, SEQUENCE_END - 20, 22 * EPOCH_PACKETS - 20, 3 * SEQUENCE_END - 20]) {
+    it(`is the same byte for byte from packet ${start} on`, () => {
+      const [native, ours] = [senderAt(start), oursAt(start)];
+      for (let at = 0; at < 40; at++) {
+        const payload = randomBytes(1 + at * 7);
+        assert.deepEqual(native.seal(payload, at * 320), ours.seal(payload, at * 320));
+      }
+      native.close();
+    });
+  }
+
+  it("stops after 2^48 packets and repeats none", () => {
+    vault.mediaStart = 2 ** 48 - 2;
+    const sender = vault.srtpSender(vault.import("packet-seal", randomBytes(44)), PROFILE);
+    assert.deepEqual(
+      [sender.seal(INFO, 0), sender.seal(INFO, 0)].map((packet) => packet.readUInt16BE(2)),
+      [0xfffe, 0xffff],
+    );
+    for (let tries = 0; tries < 3; tries++) assert.throws(() => sender.seal(INFO, 0), refuses("exhausted"));
+    sender.close();
+  });
+
+  it("keeps the profile it began with", () => {
+    const ratchet = { salt: Buffer.from(PROFILE.ratchet.salt), info: Buffer.from(PROFILE.ratchet.info) };
+    vault.mediaStart = EPOCH_PACKETS - 1;
+    const sender = vault.srtpSender(vault.import("packet-seal", masterOfEpoch(0)), { ssrc: 1, ratchet });
+    ratchet.salt.fill(0);
+    ratchet.info.fill(0);
+    const ours = oursAt(EPOCH_PACKETS - 1);
+    for (let packets = 0; packets < 2; packets++) assert.deepEqual(sender.seal(INFO, 0), ours.seal(INFO, 0));
+    sender.close();
+  });
+
+  it("opens and refuses exactly as srtp.ts does, whatever is lost, late, doubled or forged on the way", () => {
+    const step = fc.oneof(
+      { weight: 6, arbitrary: fc.integer({ min: -20, max: 20 }) },
+      { weight: 2, arbitrary: fc.integer({ min: -140, max: 300 }) },
+      { weight: 1, arbitrary: fc.integer({ min: 2500, max: 3500 }) },
+      { weight: 1, arbitrary: fc.integer({ min: 5500, max: 9500 }) },
+      { weight: 1, arbitrary: fc.integer({ min: -70_000, max: 70_000 }) },
+    );
+    const arrival = fc.record({ step, damage: fc.option(fc.tuple(fc.nat(40), fc.nat(7)), { freq: 4 }) });
+    const start = fc.constantFrom(0, 1, 2_990, 65_500, 131_000, 196_590);
+    fc.assert(
+      fc.property(start, fc.array(arrival, { maxLength: 60 }), (start, arrivals) => {
+        const native = receiverAt(start);
+        const ours = new MediaReceiver(Buffer.from(masterOfEpoch(epochOf(start))), PROFILE, start);
+        let highest: number = start;
+        for (const { step, damage } of arrivals) {
+          const index = Math.max(highest + step, 0);
+          const packet = oursAt(index).seal(Buffer.from(`packet ${index}`), index % 1000);
+          if (damage) packet[damage[0] % packet.length]! ^= 1 << damage[1];
+          const opened = ours.open(packet);
+          assert.deepEqual(native.open(packet), opened);
+          if (typeof opened === "object") highest = Math.max(highest, opened.index);
+        }
+        native.close();
+      }),
+      { numRuns: 80 },
+    );
+  });
+
+  it("refuses any bytes as srtp.ts does", () => {
+    const native = receiverAt(0);
+    const ours = new MediaReceiver(Buffer.from(masterOfEpoch(0)), PROFILE, 0);
+    const likely = fc.uint8Array({ maxLength: 60 }).map((rest) => Buffer.concat([Buffer.of(0x80, 96), rest]));
+    fc.assert(
+      fc.property(fc.oneof(fc.uint8Array({ maxLength: 80 }), likely), (bytes) => {
+        assert.equal(native.open(bytes), ours.open(bytes));
+      }),
+    );
+    native.close();
+  });
+}
+
+const INFO = Buffer.from("feldfon/1 test\0");
+
+/** @returns flags of every mapping that is secret memory or locked, guards left out */
+function locked(smaps: string): string[] {
+  return smaps
+    .split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m)
+    .filter((mapping) => /secretmem/.test(mapping) || /^VmFlags:.* lo\b/m.test(mapping))
+    .map((mapping) => /^VmFlags:(.*)$/m.exec(mapping)?.[1] ?? "");
+}
+
+/** Runs a scene of native-child.ts; a process that falls rejects with its signal. */
+function scene<Answer>(name: string, env: NodeJS.ProcessEnv = {}, ...addon: string[]): Promise<Answer> {
+  const args = ["--expose-gc", join(import.meta.dirname, "native-child.ts"), name, ...addon];
+  return new Promise((resolve, reject) => {
+    execFile(process.execPath, args, { env: { ...process.env, ...env }, timeout: 110_000 }, (error, stdout, stderr) => {
+      if (error) reject(new Error(`${name}: ${error.signal ?? `exit ${error.code}`}\n${stderr}`));
+      else resolve(JSON.parse(stdout) as Answer);
+    });
+  });
+}
