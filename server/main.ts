@@ -11,6 +11,8 @@ import { openStore } from "./store.ts";
 
 const EXIT_SETTINGS = 2;
 const EXIT_GROUND = 1;
+/** Room for the keys of 2,048 busy lines at once; where less may be locked, lines take turns at unpacked keys. */
+const ARENA_BYTES = 32 * 2 ** 20;
 
 try {
   await main();
@@ -26,7 +28,7 @@ async function main(): Promise<void> {
     return;
   }
   mkdirSync(settings.data, { recursive: true, mode: 0o700 });
-  const vault = openVault();
+  const vault = openVault({ arenaBytes: ARENA_BYTES });
   const keyPair = await loadOrMakeKey(vault, join(settings.data, "server-key.pem"));
   const serverKey = new PublicKey(keyPair.spki);
   if (settings.command === "print-key") {
@@ -53,10 +55,11 @@ async function main(): Promise<void> {
     },
   });
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => void stop(signal, 0));
+  const { protection, because } = vault.status();
   log.info("listening", {
     port: server.port,
     epoch: server.epoch,
-    what: `health on 127.0.0.1:${server.healthPort}, vault ${vault.status().protection}`,
+    what: `health on 127.0.0.1:${server.healthPort}, vault ${protection}${because ? ` (${because})` : ""}`,
   });
   process.stderr.write(`feldfon-server: port ${server.port}, fingerprint ${serverKey.uid}\n`);
 }
