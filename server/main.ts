@@ -12,6 +12,8 @@ import { openStore } from "./store.ts";
 
 const EXIT_SETTINGS = 2;
 const EXIT_GROUND = 1;
+/** Room for the keys of 2,048 busy lines at once; where less may be locked, lines take turns at unpacked keys. */
+const ARENA_BYTES = 32 * 2 ** 20;
 
 const WHAT_TO_DO = "restore a backup, or move it away and all handsets have to be pinned anew";
 
@@ -29,7 +31,7 @@ async function main(): Promise<void> {
     return;
   }
   mkdirSync(settings.data, { recursive: true, mode: 0o700 });
-  const vault = openVault();
+  const vault = openVault({ arenaBytes: ARENA_BYTES });
   const keyPair = await loadOrMakeKey(vault, join(settings.data, "server-key.pem"));
   const serverKey = new PublicKey(keyPair.spki);
   if (settings.command === "print-key") {
@@ -64,10 +66,11 @@ async function main(): Promise<void> {
   // A server that another program has started (simulator, tests) ends with it, however that one went.
   process.once("disconnect", () => void stop("whoever started it is gone", 0));
   if (process.connected === false) void stop("whoever started it is gone", 0);
+  const { protection, because } = vault.status();
   log.info("listening", {
     port: server.port,
     epoch: server.epoch,
-    what: `health on 127.0.0.1:${server.healthPort}, vault ${vault.status().protection}`,
+    what: `health on 127.0.0.1:${server.healthPort}, vault ${protection}${because ? ` (${because})` : ""}`,
   });
   process.stderr.write(`feldfon-server: port ${server.port}, fingerprint ${serverKey.uid}\n`);
 }

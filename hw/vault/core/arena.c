@@ -70,7 +70,8 @@ static struct {
 } arena = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static volatile sig_atomic_t lost;
-static _Thread_local int refused;
+/* initial-exec: no call to find it, it is asked for at each operation */
+static _Thread_local int refused __attribute__((tls_model("initial-exec")));
 
 static void end_process(const char *why) {
   (void)!write(STDERR_FILENO, why, strlen(why));

@@ -17,7 +17,9 @@ vault_result run_wide(operation run, void *call);
 /* Without the vault's lock, two at a time, for private RSA; may call run_small and run_wide. */
 vault_result run_long(operation run, void *call);
 
-/* The most bytes of each stack that were ever used, measured only when `measure` was set before: for tests. */
+#if defined(VAULT_TESTING) && !defined(__SANITIZE_ADDRESS__)
+/* The most bytes of each stack that were used while measuring. */
 void stack_measure(int measure, size_t used[ARENA_STACKS]);
+#endif
 
 #endif

@@ -153,12 +153,16 @@ function nativeVault(): void {
         execFileSync("gcc", [`-print-file-name=${file}`], { encoding: "latin1" }).trim();
       const preload = ["libasan.so", "libubsan.so"].map(library).join(" ");
       // Node itself leaks at exit, and V8 keeps its own heap.
-      await scene(name, { LD_PRELOAD: preload, ASAN_OPTIONS: "detect_leaks=0" }, addon);
+      await scene(name, { env: { LD_PRELOAD: preload, ASAN_OPTIONS: "detect_leaks=0" }, addon });
     });
   }
 
   describe("is chosen by openVault", () => {
-    const statusWith = (setting: string) => scene<VaultStatus>("status", { FELDFON_VAULT: setting });
+    const statusWith = (setting: string, under: string[] = []) =>
+      scene<VaultStatus>("status", { env: { FELDFON_VAULT: setting }, under });
+    /** With a few pages to lock; root may lock all it wants, so it gives that right away first. */
+    const poor = ["prlimit", "--memlock=65536:65536"];
+    if (process.getuid?.() === 0) poor.push("setpriv", "--bounding-set=-ipc_lock");
 
     it("when it is built", async () => {
       assert.equal((await statusWith("")).protection, new NativeVault().status().protection);
@@ -172,6 +176,12 @@ function nativeVault(): void {
       const { protection, because } = await statusWith("degraded");
       assert.equal(protection, "degraded");
       assert.match(because!, /FELDFON_VAULT/);
+    });
+
+    it("and refused where no memory can be locked, unless degraded is asked for", async () => {
+      await assert.rejects(statusWith("", poor), /no-protection/);
+      await assert.rejects(statusWith("locked", poor), /no-protection/);
+      assert.equal((await statusWith("degraded", poor)).protection, "degraded");
     });
 
     it("and nothing is, when FELDFON_VAULT is another word", async () => {
@@ -289,11 +299,21 @@ function locked(smaps: string): string[] {
     .map((mapping) => /^VmFlags:(.*)$/m.exec(mapping)?.[1] ?? "");
 }
 
+interface Circumstances {
+  env?: NodeJS.ProcessEnv;
+  /** Another build of the addon. */
+  addon?: string;
+  /** A command that runs Node. */
+  under?: string[];
+}
+
 /** Runs a scene of native-child.ts; a process that falls rejects with its signal. */
-function scene<Answer>(name: string, env: NodeJS.ProcessEnv = {}, ...addon: string[]): Promise<Answer> {
-  const args = ["--expose-gc", join(import.meta.dirname, "native-child.ts"), name, ...addon];
+function scene<Answer>(name: string, { env = {}, addon, under = [] }: Circumstances = {}): Promise<Answer> {
+  const script = join(import.meta.dirname, "native-child.ts");
+  const [command, ...args] = [...under, process.execPath, "--expose-gc", script, name, ...(addon ? [addon] : [])];
+  const options = { env: { ...process.env, ...env }, timeout: 110_000 };
   return new Promise((resolve, reject) => {
-    execFile(process.execPath, args, { env: { ...process.env, ...env }, timeout: 110_000 }, (error, stdout, stderr) => {
+    execFile(command!, args, options, (error, stdout, stderr) => {
       if (error) reject(new Error(`${name}: ${error.signal ?? `exit ${error.code}`}\n${stderr}`));
       else resolve(JSON.parse(stdout) as Answer);
     });

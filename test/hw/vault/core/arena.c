@@ -249,6 +249,52 @@ static void wipes_its_stacks(void) {
   CHECK(hits_in_arena(spilled) == 0);
 }
 
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
+static vault_result fill_registers(void *unused) {
+  (void)unused;
+  __asm__ volatile("pcmpeqd %%xmm6, %%xmm6\npcmpeqd %%xmm15, %%xmm15" : : : "xmm6", "xmm15");
+  if (__builtin_cpu_supports("avx512vl")) __asm__ volatile("vpternlogd $0xff, %zmm20, %zmm20, %zmm20");
+  return VAULT_OK;
+}
+
+static void clears_its_registers(void) {
+  open_vault(0);
+  uint64_t left[3] = {1, 1, 1};
+  (void)run_small(fill_registers, NULL);
+  __asm__ volatile("movq %%xmm6, %0\nmovq %%xmm15, %1" : "=m"(left[0]), "=m"(left[1]));
+  left[2] = 0;
+  if (__builtin_cpu_supports("avx512vl")) __asm__ volatile("vmovq %%xmm20, %0" : "=m"(left[2]));
+  CHECK(left[0] == 0 && left[1] == 0 && left[2] == 0);
+}
+
+/* Room for a signal on top of the deepest operation: its frame takes 3 to 5 KiB where registers are long. */
+static void has_deep_enough_stacks(void) {
+  open_vault(0);
+  uint8_t spki[VAULT_SPKI_BYTES], out[VAULT_WRAP_BYTES], key[VAULT_ENCAPSULATION_KEY_BYTES];
+  uint8_t ciphertext[VAULT_CIPHERTEXT_BYTES];
+  vault_handle pair, own, secret;
+  size_t used[ARENA_STACKS];
+  stack_measure(1, NULL);
+  GOOD(vault_make_key_pair(&pair, spki));
+  GOOD(vault_wipe(pair));
+  pair = load_pair(0, spki);
+  GOOD(vault_sign(pair, NOTHING, out));
+  GOOD(vault_wrap((vault_bytes){spki, sizeof spki}, NOTHING, fresh_slot(VAULT_WRAP), out));
+  GOOD(vault_unwrap(pair, NOTHING, (vault_bytes){out, sizeof out}, &secret));
+  GOOD(vault_make_ephemeral(VAULT_X25519, &own, key));
+  GOOD(vault_agree(own, (vault_bytes){key, VAULT_X25519_BYTES}, &secret));
+  GOOD(vault_make_ephemeral(VAULT_ML_KEM_768, &own, key));
+  GOOD(vault_encapsulate((vault_bytes){key, sizeof key}, ciphertext, &secret));
+  GOOD(vault_decapsulate(own, (vault_bytes){ciphertext, sizeof ciphertext}, &secret));
+  GOOD(vault_seal(fresh_slot(VAULT_STREAM_SEAL), 0, NOTHING, NOTHING, out));
+  GOOD(vault_srtp_sender(fresh_slot(VAULT_PACKET_SEAL), &(vault_media_profile){.ssrc = 1}));
+  vault_wipe_all();
+  stack_measure(0, used);
+  for (int stack = 0; stack < ARENA_STACKS; stack++) CHECK(used[stack] + 8 * 1024 < stack_bytes_wanted[stack]);
+  CHECK(used[0] > 0 && used[1] > 0 && used[2] > 0);
+}
+#endif
+
 /* ---- a full arena ---- */
 
 static void says_when_it_is_full_and_recovers(void) {
@@ -398,6 +444,10 @@ const test arena_tests[] = {
     {"the master of an epoch that is over is nowhere in the arena", keeps_no_epoch_that_is_over},
     {"what is given back is zeroed", zeroes_what_is_given_back},
     {"the stacks are wiped after each operation", wipes_its_stacks},
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
+    {"vector registers are cleared after each operation", clears_its_registers},
+    {"the stacks are deep enough for every operation and a signal", has_deep_enough_stacks},
+#endif
     {"a full arena says so, and serves again once there is room", says_when_it_is_full_and_recovers},
     {"short blocks join to long ones again", has_room_for_long_blocks_after_short_ones},
     {"blocks longer than it cuts are refused", refuses_blocks_longer_than_it_cuts},

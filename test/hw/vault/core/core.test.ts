@@ -1,4 +1,4 @@
-/** The vault's core, tested in C without Node: built here with gcc against the private libcrypto, plain and sanitized. */
+/** The vault's core, tested in C without Node: built here by gcc with the private libcrypto, plain and sanitized. */
 import assert from "node:assert/strict";
 import { execFile, spawnSync } from "node:child_process";
 import { randomInt } from "node:crypto";

@@ -110,7 +110,8 @@ static void derive(model *from) {
 static void seal(model *slot) {
   uint64_t counter = slot->next + next_byte() % 3;
   size_t length = next_byte();
-  vault_result result = vault_seal(slot->handle, counter, (vault_bytes){text, next_byte()}, (vault_bytes){text, length}, out);
+  vault_bytes aad = {text, next_byte()};
+  vault_result result = vault_seal(slot->handle, counter, aad, (vault_bytes){text, length}, out);
   if (settled(result, expected(slot, 1 << VAULT_STREAM_SEAL | 1 << VAULT_PACKET_SEAL, 0))) {
     if (is_full(result)) slot->next = counter + 1; /* the counter moves first */
     return;
@@ -193,7 +194,8 @@ static void wrap(model *slot) {
   memcpy(spki + VAULT_SPKI_BYTES - sizeof tail, tail, sizeof tail);
   spki[289] = next_byte() % 4; /* four keys of which some are kept */
   if (next_byte() % 4 == 0) spki[next_byte()] ^= next_byte();
-  vault_result result = vault_wrap((vault_bytes){spki, sizeof spki}, (vault_bytes){text, next_byte()}, slot->handle, out);
+  vault_bytes label = {text, next_byte()};
+  vault_result result = vault_wrap((vault_bytes){spki, sizeof spki}, label, slot->handle, out);
   if (!settled(result, expected(slot, 1 << VAULT_WRAP, 0))) MUST(result == VAULT_OK || result == VAULT_BAD_KEY);
 }
 
@@ -201,8 +203,9 @@ static void begin_voice(model *slot) {
   vault_media_profile profile = {.ssrc = 7, .ratchet_salt = {text, next_byte()}, .ratchet_info = {text, next_byte()}};
   int is_sender = next_byte() % 2;
   vault_testing_media_start((uint64_t)next_byte() << (next_byte() % 41));
-  vault_result result = is_sender ? vault_srtp_sender(slot->handle, &profile) : vault_srtp_receiver(slot->handle, &profile);
-  if (settled(result, expected(slot, 1u << (is_sender ? VAULT_PACKET_SEAL : VAULT_PACKET_OPEN), 0))) return;
+  vault_use use = is_sender ? VAULT_PACKET_SEAL : VAULT_PACKET_OPEN;
+  vault_result result = (is_sender ? vault_srtp_sender : vault_srtp_receiver)(slot->handle, &profile);
+  if (settled(result, expected(slot, 1u << use, 0))) return;
   MUST(result == (slot->next > 0 ? VAULT_WRONG_USE : VAULT_OK));
   if (result == VAULT_OK) slot->is_voice = 1;
 }

@@ -49,7 +49,8 @@ static vault_refusal opened(vault_handle receiver, const uint8_t packet[PACKET_B
   vault_refusal refusal;
   uint64_t index, payload;
   uint32_t timestamp;
-  GOOD(vault_srtp_open(receiver, (vault_bytes){packet, PACKET_BYTES}, &refusal, &index, &timestamp, (uint8_t *)&payload));
+  vault_bytes bytes = {packet, PACKET_BYTES};
+  GOOD(vault_srtp_open(receiver, bytes, &refusal, &index, &timestamp, (uint8_t *)&payload));
   if (refusal == VAULT_PACKET_GOOD) CHECK(index == expected && payload == expected && timestamp == (uint32_t)expected);
   return refusal;
 }
@@ -269,7 +270,8 @@ static void tells_what_is_malformed(void) {
   vault_handle receiver = voice_at(VAULT_PACKET_OPEN, 0);
   uint8_t packet[PACKET_BYTES], payload[64];
   packet_at(0, packet);
-  static const uint8_t changes[][2] = {{0, 0x90}, {0, 0xa0}, {0, 0x81}, {0, 0x00}, {1, 96 | 0x80}, {1, 97}, {11, 2}, {8, 1}};
+  static const uint8_t changes[][2] = {{0, 0x90},      {0, 0xa0}, {0, 0x81}, {0, 0x00},
+                                       {1, 96 | 0x80}, {1, 97},   {11, 2},   {8, 1}};
   for (size_t at = 0; at < sizeof changes / sizeof *changes; at++) {
     uint8_t strange[PACKET_BYTES];
     memcpy(strange, packet, sizeof packet);
