@@ -4,6 +4,7 @@
  *
  *     driver: StepBytes -> port, uid        driver: anything -> { us }, CPU since the start
  */
+import { randomBytes } from "node:crypto";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { signBatch } from "@feldfon/protocol/channel/batch";
 import type { SealedChannel } from "@feldfon/protocol/channel/sealed";
@@ -11,6 +12,7 @@ import { ChannelServer } from "@feldfon/protocol/channel/server";
 import { wrap } from "@feldfon/protocol/crypto/transcript";
 import { encodeFrame, FrameReader, MAX_BODY_BYTES } from "@feldfon/protocol/frames";
 import { PublicKey } from "@feldfon/protocol/identity";
+import { CALL_ID_BYTES, wrapTranscript } from "@feldfon/protocol/phone/call-bytes";
 import { Outbox } from "@feldfon/server/outbox";
 import { ProcessMemory } from "@feldfon/server/process-memory";
 import { openVault } from "@feldfon/vault";
@@ -21,17 +23,15 @@ new ProcessMemory();
 const vault = openVault();
 const keyPair = await vault.loadKeyPair(await poolKey(0));
 const serverKey = new PublicKey(keyPair.spki);
-/** As long as the product's. */
-const T = Buffer.alloc(32);
 
 class SealedEnd implements BrokerEnd {
   readonly channel: SealedChannel;
-  readonly #client: PublicKey;
+  readonly client: PublicKey;
   readonly #outbox: Outbox;
 
   constructor(channel: SealedChannel, client: PublicKey, outbox: Outbox) {
     this.channel = channel;
-    this.#client = client;
+    this.client = client;
     this.#outbox = outbox;
   }
 
@@ -42,8 +42,12 @@ class SealedEnd implements BrokerEnd {
   wrapFor(other: this): { own: Buffer; other: Buffer } {
     const secret = vault.newSecret();
     try {
-      const wrapFor = (client: PublicKey): Buffer => wrap(vault, client, "call", T, secret.wrap);
-      return { own: wrapFor(this.#client), other: wrapFor(other.#client) };
+      const callId = randomBytes(CALL_ID_BYTES);
+      const wrapFor = ({ client }: SealedEnd): Buffer => {
+        const t = wrapTranscript(callId, this.client.uid, other.client.uid, client.uid);
+        return wrap(vault, client, "call", t, secret.wrap);
+      };
+      return { own: wrapFor(this), other: wrapFor(other) };
     } finally {
       vault.wipe(secret.wrap, secret.derive);
     }
