@@ -8,7 +8,7 @@ import { builtinModules } from "node:module";
 import path from "node:path";
 
 const ROOT = path.join(import.meta.dirname, "..");
-const NOT_OURS = new Set(["node_modules", "dist", "coverage", ".git", ".toolchain", ".cache"]);
+const NOT_OURS = new Set(["node_modules", "dist", "coverage", ".git", ".toolchain", ".cache", "hw/vault/build"]);
 
 /** Package name to folder; a folder inside another comes first. */
 const WORKSPACES: readonly (readonly [packageName: string, folder: string])[] = readJson("package.json")
@@ -32,8 +32,8 @@ function readJson(file: string): any {
 
 function* walk(folder = ""): Generator<string> {
   for (const entry of readdirSync(path.join(ROOT, folder), { withFileTypes: true })) {
-    if (NOT_OURS.has(entry.name)) continue;
     const name = path.posix.join(folder, entry.name);
+    if (NOT_OURS.has(entry.name) || NOT_OURS.has(name)) continue;
     if (entry.isDirectory()) yield* walk(name);
     else if (entry.isFile()) yield name;
   }
