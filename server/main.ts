@@ -6,14 +6,13 @@ import { PublicKey } from "@feldfon/protocol/identity";
 import type { KeyPair, Vault } from "@feldfon/protocol/vault";
 import { openVault } from "@feldfon/vault";
 import { openLog } from "./log.ts";
+import { ARENA_BYTES } from "./process-memory.ts";
 import { FeldfonServer } from "./server.ts";
 import { readSettings, SettingsError, usage } from "./settings.ts";
 import { openStore } from "./store.ts";
 
 const EXIT_SETTINGS = 2;
 const EXIT_GROUND = 1;
-/** Room for the keys of 2,048 busy lines at once; where less may be locked, lines take turns at unpacked keys. */
-const ARENA_BYTES = 32 * 2 ** 20;
 
 const WHAT_TO_DO = "restore a backup, or move it away and all handsets have to be pinned anew";
 

@@ -1,6 +1,8 @@
 /** How the server's process holds memory: Node's and V8's own measures are made for other programs. */
 import { setFlagsFromString } from "node:v8";
 
+/** Room for the keys of 2,048 busy lines at once; where less may be locked, lines take turns at unpacked keys. */
+export const ARENA_BYTES = 32 * 2 ** 20;
 /** Node's own 64 KiB are held as a whole by the least piece that somebody keeps. */
 const POOL_BYTES = 8 * 1024;
 /**

@@ -14,13 +14,13 @@ import { encodeFrame, FrameReader, MAX_BODY_BYTES } from "@feldfon/protocol/fram
 import { PublicKey } from "@feldfon/protocol/identity";
 import { CALL_ID_BYTES, wrapTranscript } from "@feldfon/protocol/phone/call-bytes";
 import { Outbox } from "@feldfon/server/outbox";
-import { ProcessMemory } from "@feldfon/server/process-memory";
+import { ARENA_BYTES, ProcessMemory } from "@feldfon/server/process-memory";
 import { openVault } from "@feldfon/vault";
 import { poolKey } from "../key-pool.ts";
 import { type BrokerEnd, PeerBroker, type StepBytes } from "./peer-steps.ts";
 
 new ProcessMemory();
-const vault = openVault();
+const vault = openVault({ arenaBytes: ARENA_BYTES });
 const keyPair = await vault.loadKeyPair(await poolKey(0));
 const serverKey = new PublicKey(keyPair.spki);
 

@@ -5,6 +5,7 @@ import path from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { PublicKey } from "@feldfon/protocol/identity";
 import { openLog } from "@feldfon/server/log";
+import { ARENA_BYTES } from "@feldfon/server/process-memory";
 import { openRegistry } from "@feldfon/server/registry";
 import { FeldfonServer } from "@feldfon/server/server";
 import { readSettings } from "@feldfon/server/settings";
@@ -38,7 +39,7 @@ export interface ServerAnswers {
 
 const [folder, ...flags] = process.argv.slice(2) as [string, ...string[]];
 const maxPages = process.env.FELDFON_LOAD_MAX_PAGES;
-const vault = openVault();
+const vault = openVault({ arenaBytes: ARENA_BYTES });
 const keyPair = await vault.loadKeyPair(await poolKey(0));
 const file = path.join(folder, "directory.sqlite");
 await addRows(Number(process.env.FELDFON_LOAD_ROWS ?? 0));
