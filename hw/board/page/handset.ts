@@ -200,7 +200,7 @@ export class HandsetOnPage {
     this.#closed = true;
     window.clearInterval(this.#metering);
     window.clearTimeout(this.#retry);
-    this.#socket?.close();
+    letGo(this.#socket);
     this.#sound?.close();
     this.root.remove();
   }
@@ -337,7 +337,7 @@ export class HandsetOnPage {
       this.#dark();
       this.#retry = window.setTimeout(() => this.#connect(), RETRY_MS);
     };
-    this.#socket?.close();
+    letGo(this.#socket);
     this.#socket = socket;
   }
 
@@ -479,4 +479,10 @@ function show(meter: HTMLElement, reading: Reading | undefined, silence: string)
   meter.ariaValueText = text;
   meter.dataset.pitchHz = String(pitch);
   return full;
+}
+
+/** A browser complains of a socket that is closed before it is open. */
+function letGo(socket: WebSocket | undefined): void {
+  if (socket?.readyState === WebSocket.CONNECTING) socket.onopen = () => socket.close();
+  else socket?.close();
 }
