@@ -8,6 +8,7 @@ import type { Event, Notice, State } from "@feldfon/firmware/handset/machine";
 import { screenOf } from "@feldfon/firmware/handset/screens";
 import { fill, LANGUAGES, TEXTS } from "@feldfon/firmware/handset/texts";
 import {
+  ABOUT,
   CALL_ID,
   connected,
   contact,
@@ -157,6 +158,17 @@ describe("texts on the screen", () => {
     const long: Event = { event: "tick", elapsedMs: 36_000_000 };
     const muted = follow(talk, { event: "key", key: "5" }, long);
     yield ["off", base];
+    const status = { ...ABOUT, arena: { bytes: 2 ** 26, usedBytes: 2 ** 26 }, version: "10.10.10" };
+    for (const protection of ["memfd_secret", "locked", "degraded"]) {
+      for (const coreDumps of [false, true]) {
+        const shown = { ...status, protection, coreDumps, inspector: false };
+        yield ["about", { ...base, place: { name: "about", shown } }];
+        yield [
+          "about",
+          { ...base, place: { name: "about", shown: { ...shown, coreDumps: false, inspector: coreDumps } } },
+        ];
+      }
+    }
     yield ["verified", follow(up, { event: "directory", directory: book, changes })];
     for (const protection of ["memfd_secret", "locked", "degraded"]) yield [protection, { ...up, protection }];
     for (let selected = 0; selected < people.length; selected++) {
