@@ -31,12 +31,12 @@ function isWronglyStarted(error: unknown): boolean {
 
 async function main(): Promise<void> {
   const hardening = hardenProcess();
-  for (const missing of hardening.missing) process.stderr.write(`feldfon-handset: not hardened: ${missing}\n`);
   const flags = readFlags(process.argv.slice(2));
   if (flags.help) {
     process.stdout.write(USAGE);
     return;
   }
+  for (const missing of hardening.missing) process.stderr.write(`feldfon-handset: not hardened: ${missing}\n`);
   const factory = boards.get(flags.board);
   if (!factory) {
     throw new SettingsError("settings-bad", `--board: "${flags.board}" is none of ${[...boards.keys()].join(", ")}`);
