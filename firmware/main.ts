@@ -1,8 +1,11 @@
 /** `feldfon-handset`: the hand thread. Opens settings and board, starts the line thread, joins them by the runner. */
-import { mkdirSync, readdirSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { findPackageJSON } from "node:module";
 import { Worker } from "node:worker_threads";
 import { boards } from "@feldfon/hw";
 import { endOfInput } from "@feldfon/hw/board/terminal";
+import { VaultError } from "@feldfon/protocol/errors";
+import { hardenProcess } from "@feldfon/vault";
 import { readFlags, USAGE } from "./flags.ts";
 import type { LineEvent } from "./handset/link.ts";
 import { begin } from "./handset/machine.ts";
@@ -19,15 +22,21 @@ try {
   await main();
 } catch (error) {
   process.stderr.write(`feldfon-handset: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exit(error instanceof SettingsError ? EXIT_SETTINGS : EXIT_GROUND);
+  process.exit(isWronglyStarted(error) ? EXIT_SETTINGS : EXIT_GROUND);
+}
+
+function isWronglyStarted(error: unknown): boolean {
+  return error instanceof SettingsError || (error instanceof VaultError && error.code === "inspector");
 }
 
 async function main(): Promise<void> {
+  const hardening = hardenProcess();
   const flags = readFlags(process.argv.slice(2));
   if (flags.help) {
     process.stdout.write(USAGE);
     return;
   }
+  for (const missing of hardening.missing) process.stderr.write(`feldfon-handset: not hardened: ${missing}\n`);
   const factory = boards.get(flags.board);
   if (!factory) {
     throw new SettingsError("settings-bad", `--board: "${flags.board}" is none of ${[...boards.keys()].join(", ")}`);
@@ -66,6 +75,8 @@ async function main(): Promise<void> {
     evidence: paths.evidence,
     trace: flags.trace,
     sound: board.sound,
+    hardening,
+    version: version(),
     lastHead: kept,
   });
   line.onKeep((bytes, signature) => lastHead.write(bytes, signature));
@@ -88,6 +99,12 @@ async function main(): Promise<void> {
     process.once(signal, () => runner.take({ event: "quit" }));
   }
   await runner.done;
+}
+
+/** Of the package this file lies in; from dist/ that is the whole tree's, which has the same. */
+function version(): string {
+  const { version } = JSON.parse(readFileSync(findPackageJSON(import.meta.url)!, "utf8")) as { version: string };
+  return version;
 }
 
 /** A broken settings file is kept aside: the first settings take its place, and the screen says so. */

@@ -49,6 +49,20 @@ export interface VaultStatus {
   dumpable?: boolean;
 }
 
+/** What keeps others out of the process that holds the vault, as the system says it once all was done that could be. */
+export interface HardeningStatus {
+  /** Whether others of the same user may read or trace the process; missing where nobody could look. */
+  dumpable?: boolean;
+  /** The largest core file the process can ever allow itself (hard limit); missing where nobody could look. */
+  coreLimitBytes?: number;
+  /** Whether a program it starts may have more rights than itself; missing where nobody could look. */
+  newPrivileges?: boolean;
+  /** Whether somebody may open Node's inspector from outside. */
+  inspector: boolean;
+  /** What could not be done, in words for an operator; nothing: all of it is. */
+  missing: readonly string[];
+}
+
 /** How a media slot becomes packets (wire.md 1, VOICE; RFC 3711, RFC 7714). */
 export interface MediaProfile {
   ssrc: number;

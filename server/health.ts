@@ -4,7 +4,7 @@
  *     /health    200 as long as the loop turns
  *     /ready     200, or 503 with what is missing
  *     /metrics   Prometheus text format
- *     /state     epoch, rows and both roots as this server has signed them, and where its secrets lie: JSON
+ *     /state     epoch, rows and both roots as this server has signed them, where its secrets lie and how: JSON
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -16,8 +16,10 @@ export interface HealthOptions {
   /** What is missing, in words for the operator; nothing: ready. */
   missing: () => readonly string[];
   /** For `/state`: public values only. */
-  state: () => Record<string, string | number>;
+  state: () => StateShown;
 }
+
+export type StateShown = Readonly<Record<string, string | number | boolean | null>>;
 
 export interface Health {
   readonly port: number;

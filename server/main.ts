@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { VaultError } from "@feldfon/protocol/errors";
 import { PublicKey } from "@feldfon/protocol/identity";
 import type { KeyPair, Vault } from "@feldfon/protocol/vault";
-import { openVault } from "@feldfon/vault";
+import { hardenProcess, openVault } from "@feldfon/vault";
 import { openLog } from "./log.ts";
 import { ARENA_BYTES } from "./process-memory.ts";
 import { FeldfonServer } from "./server.ts";
@@ -20,10 +20,15 @@ try {
   await main();
 } catch (error) {
   process.stderr.write(`feldfon-server: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exit(error instanceof SettingsError ? EXIT_SETTINGS : EXIT_GROUND);
+  process.exit(isWronglyStarted(error) ? EXIT_SETTINGS : EXIT_GROUND);
+}
+
+function isWronglyStarted(error: unknown): boolean {
+  return error instanceof SettingsError || (error instanceof VaultError && error.code === "inspector");
 }
 
 async function main(): Promise<void> {
+  const hardening = hardenProcess();
   const settings = readSettings(process.argv.slice(2), process.env);
   if (settings.command === "help") {
     process.stdout.write(usage());
@@ -38,6 +43,7 @@ async function main(): Promise<void> {
     return;
   }
   const log = openLog();
+  if (hardening.missing.length > 0) log.warn("not hardened", { what: hardening.missing.join("; ") });
   const store = await openStore(join(settings.data, "directory.sqlite"));
   if (!(await store.newest())) {
     log.warn("new directory", {

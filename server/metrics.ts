@@ -54,6 +54,18 @@ export class Metrics {
     this.#gauge("vault_protection", "1 for where secrets lie", "protection", ({ vault }) =>
       Object.fromEntries(PROTECTIONS.map((protection) => [protection, protection === vault.protection ? 1 : 0])),
     );
+    this.#gauge("vault_library", "1 for the vault's cryptographic library", "library", ({ vault }) => ({
+      [vault.library]: 1,
+    }));
+    this.#gauge("vault_arena_bytes", "Locked memory of the vault", "kind", ({ vault: { arena } }) =>
+      arena ? { all: arena.bytes, used: arena.usedBytes, peak: arena.peakBytes } : {},
+    );
+    this.#gauge("dumpable", "1 if others of this user may read the process", undefined, ({ vault: { dumpable } }) =>
+      dumpable === undefined ? {} : { "": dumpable ? 1 : 0 },
+    );
+    this.#gauge("core_limit_bytes", "Largest core file", undefined, ({ vault: { coreLimitBytes } }) =>
+      coreLimitBytes === undefined ? {} : { "": coreLimitBytes },
+    );
   }
 
   /** Before this, gauges of the telephone are missing rather than 0. */
@@ -113,9 +125,9 @@ export class Metrics {
         this.reset();
         const now = read();
         // A gauge without label would stay behind as 0.
-        if (!now && !label) this.remove();
-        if (!now) return;
-        for (const [key, value] of Object.entries(values(now))) this.set(label ? { [label]: key } : {}, value);
+        const found = now ? Object.entries(values(now)) : [];
+        if (found.length === 0 && !label) this.remove();
+        for (const [key, value] of found) this.set(label ? { [label]: key } : {}, value);
       },
     });
   }

@@ -9,7 +9,7 @@ import { PublicKey } from "@feldfon/protocol/identity";
 import type { KeyPair, Vault } from "@feldfon/protocol/vault";
 import { Admission } from "./admission.ts";
 import { Connection, type ConnectionSurroundings } from "./connection.ts";
-import { type Health, openHealth } from "./health.ts";
+import { type Health, openHealth, type StateShown } from "./health.ts";
 import type { Log } from "./log.ts";
 import { Metrics } from "./metrics.ts";
 import { ProcessMemory } from "./process-memory.ts";
@@ -207,14 +207,21 @@ export class FeldfonServer {
     return [...(this.#closing ? ["the server is shutting down"] : []), ...(sentence === undefined ? [] : [sentence])];
   }
 
-  #state(): Record<string, string | number> {
+  #state(): StateShown {
     const { head } = this.#registry.view().signed;
+    const { protection, library, randomness, arena, dumpable, coreLimitBytes } = this.#parts.vault.status();
     return {
       epoch: head.epoch,
       rows: head.rows,
       seedRoot: head.seedRoot.toString("hex"),
       directoryRoot: head.dirRoot.toString("hex"),
-      protection: this.#parts.vault.status().protection,
+      protection,
+      library,
+      randomness,
+      ...(arena && { arenaBytes: arena.bytes, arenaUsedBytes: arena.usedBytes, arenaPeakBytes: arena.peakBytes }),
+      ...(dumpable !== undefined && { dumpable }),
+      // JSON has no word for no limit.
+      ...(coreLimitBytes !== undefined && { coreLimitBytes: Number.isFinite(coreLimitBytes) ? coreLimitBytes : null }),
     };
   }
 

@@ -387,6 +387,15 @@ describe("Ground", () => {
         const help = run(path.join(ROOT, "bin", command), ["--help"]).stdout;
         for (const [option] of start![2]!.matchAll(/--[a-z-]+/g)) assert.ok(help.includes(option), option);
       });
+
+      it(`${unit} lets its vault have the memory and the call it asks for, and nobody a core`, () => {
+        const text = read(`systemd/${unit}`);
+        // Twice what the server's vault takes (server/main.ts).
+        assert.ok(Number(/^LimitMEMLOCK=(\d+)M$/m.exec(text)![1]) >= 64);
+        assert.match(text, /^SystemCallFilter=.*\bmemfd_secret\b/m);
+        assert.match(text, /^LimitCORE=0$/m);
+        assert.match(text, /^NoNewPrivileges=yes$/m);
+      });
     }
   });
 });

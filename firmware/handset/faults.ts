@@ -65,7 +65,7 @@ const CODES: readonly (readonly [Fault, string])[] = [
   ["key-file", "no-key bad-key key-file-open not-saved"],
   ["vault", "full no-such-slot empty-slot wrong-use wrong-length exhausted unwrap"],
   ["vault", "bad-point bad-encapsulation-key bad-ciphertext"],
-  ["vault", "no-protection wrong-library not-built bad-setting"],
+  ["vault", "no-protection wrong-library not-built bad-setting inspector"],
   ["disk", "ENOSPC EDQUOT EROFS EIO"],
   ["last-head", "last-head-broken"],
 ];

@@ -39,6 +39,8 @@ export type Command =
   /** The `terminal` board's microphone and speaker are WAV files. */
   | { do: "say"; file: string }
   | { do: "record"; file: string }
+  /** Asks for `about`. */
+  | { do: "about" }
   /** Leaves, wipes the vault, ends the thread. */
   | { do: "quit" };
 
@@ -66,6 +68,22 @@ export interface ChangesShown {
   left: string[];
   renamed: { from: string; to: string }[];
   newKey: string[];
+}
+
+/** What the handset knows of itself: public values only. */
+export interface AboutShown {
+  uid: Uid;
+  /** The vault's own words: `memfd_secret`, `locked`, `degraded`. */
+  protection: string;
+  /** The cryptographic library and its version. */
+  library: string;
+  /** Locked memory of the vault; none while it is degraded. */
+  arena?: { bytes: number; usedBytes: number };
+  /** Whether a crash, or somebody else, may leave this process's memory in a file. */
+  coreDumps: boolean;
+  /** Whether Node's inspector can be opened from outside. */
+  inspector: boolean;
+  version: string;
 }
 
 export type CallEnd =
@@ -121,4 +139,5 @@ export type LineEvent =
   | { event: "ended"; callId: string; why: CallEnd; erased: "both" | "here" | "none"; durationMs: number }
   | { event: "evidence"; file: string }
   | { event: "device-failed"; device: "sound" | "display" | "buttons" | "numpad"; code: string }
+  | { event: "about"; about: AboutShown }
   | { event: "gone" };

@@ -2,7 +2,7 @@
  * What the handset does, as a pure function: (state, event) -> (state, effects).
  *
  *     front --------- phonebook --- dial
- *     off               |  |         |            incoming --answer--> answering --.
+ *     off --#-- about   |  |         |            incoming --answer--> answering --.
  *     connecting        |  '--call---+-> dialling --rings--> ringing-out --------- in-call
  *     verified (up)     |                    '--------- hang-up, end of the call ------'
  *     lost, refused     '-- updating                               |
@@ -21,7 +21,16 @@ import type { Uid } from "@feldfon/protocol/identity";
 import type { ConnectStep, UpdateStep } from "@feldfon/protocol/phone/orders";
 import { ENDINGS } from "./endings.ts";
 import { blocksForGood, faultOf, isRed } from "./faults.ts";
-import type { CallEnd, ChangesShown, Command, ContactShown, DirectoryShown, LineEvent, Tone } from "./link.ts";
+import type {
+  AboutShown,
+  CallEnd,
+  ChangesShown,
+  Command,
+  ContactShown,
+  DirectoryShown,
+  LineEvent,
+  Tone,
+} from "./link.ts";
 
 export interface StepDone {
   readonly step: ConnectStep;
@@ -86,6 +95,8 @@ export type Notice =
 export type Place =
   /** The line itself: off, connecting, verified, lost, refused. */
   | { readonly name: "front" }
+  /** Who this is and what protects it; `shown` once the line thread has told. */
+  | { readonly name: "about"; readonly shown: AboutShown | undefined }
   | { readonly name: "leave?" }
   | { readonly name: "alarm"; readonly elapsedMs: number }
   | { readonly name: "phonebook" }
@@ -313,6 +324,7 @@ export function keysOf(state: State): Partial<Record<Button, Action>> {
       return { call: "ok", "hang-up": "ok" };
     case "alarm":
       return { "hang-up": "ok" };
+    case "about":
     case "hanging-up":
     case "updating":
       return { "hang-up": "back" };
@@ -409,6 +421,9 @@ function key(state: State, pressed: NumpadKey): Step {
   const { place } = state;
   switch (place.name) {
     case "front":
+      if (pressed === "#" && state.line.at === "off") {
+        return [at(state, { name: "about", shown: undefined }), { do: "about" }];
+      }
       return [state.line.at === "up" && isDigit(pressed) ? typed(state, pressed) : state];
     case "phonebook":
       if (pressed === "2") return [read(scrolled(state, -1))];
@@ -545,6 +560,9 @@ function heard(state: State, event: LineEvent): Step {
 
     case "device-failed":
       return [noted(state, { kind: "fault", about: "device", code: event.device, cause: event.code })];
+
+    case "about":
+      return [place.name === "about" ? at(state, { name: "about", shown: event.about }) : state];
 
     case "gone":
       return [{ ...at(state, { name: "gone" }), line: { at: "off" } }];

@@ -10,7 +10,7 @@ import { BUTTONS, type Button } from "@feldfon/hw/buttons/port";
 import { connectSteps, updateSteps } from "@feldfon/protocol/phone/orders";
 import { ENDINGS } from "./endings.ts";
 import { FAULTS, faultOf } from "./faults.ts";
-import type { ChangesShown } from "./link.ts";
+import type { AboutShown, ChangesShown } from "./link.ts";
 import { type Ending, isLow, keysOf, type Line, type Notice, type Peer, type State } from "./machine.ts";
 import { type Advice, fill, type Language, TEXTS, type Texts } from "./texts.ts";
 
@@ -116,6 +116,8 @@ function contentOf(state: State, texts: Texts): Content {
   switch (place.name) {
     case "front":
       return front(state, state.line, texts);
+    case "about":
+      return about(state, place.shown, texts);
     case "leave?":
       return { name: place.name, title: texts.leave.title, blocks: [sign("question", "caution", texts.leave.text)] };
     case "alarm":
@@ -181,7 +183,8 @@ function front(state: State, line: Line, texts: Texts): Content {
       const blocks = state.distrust
         ? [large("alarm", texts.off.blocked), server]
         : [sign("off", "info", texts.off.press), name({ name: state.ownName }), server];
-      return { name: "off", title: texts.off.title, blocks, facts: { blocked: state.distrust !== undefined } };
+      const facts = { blocked: state.distrust !== undefined };
+      return { name: "off", title: texts.off.title, blocks, pad: texts.off.pad, facts };
     }
     case "leaving":
       return { name: "leaving", title: texts.leaving.title, blocks: [sign("stopping", "info", texts.leaving.text)] };
@@ -211,9 +214,26 @@ function front(state: State, line: Line, texts: Texts): Content {
   }
 }
 
+function about(state: State, shown: AboutShown | undefined, texts: Texts): Content {
+  const words = texts.about;
+  const content = { name: "about", title: words.title };
+  if (!shown) return { ...content, blocks: [name({ name: state.ownName })] };
+  const { arena, protection } = shown;
+  const lines = [
+    fill(words.key, { digits: shortRoot(shown.uid.slice(0, 12)) }),
+    ...(isProtection(protection) ? [texts.verified.protection[protection]] : []),
+    ...(arena ? [fill(words.arena, { used: mebibytes(arena.usedBytes), all: mebibytes(arena.bytes) })] : []),
+    fill(words.library, { library: shown.library.split(" ").slice(0, 2).join(" ") }),
+    ...(shown.coreDumps ? [words.coreDumps] : []),
+    ...(shown.inspector ? [words.inspector] : []),
+    ...(shown.coreDumps || shown.inspector ? [] : [words.closed]),
+    fill(words.version, { version: shown.version }),
+  ];
+  return { ...content, blocks: [name({ name: state.ownName }), ...lines.map(detail)], facts: { ...shown } };
+}
+
 function verified(state: State, resumed: boolean, texts: Texts): Content {
   const { directory, protection } = state;
-  const known = protection as keyof typeof texts.verified.protection | undefined;
   const own = directory?.contacts.find((contact) => contact.own);
   const blocks: Block[] = [];
   if (directory) {
@@ -224,7 +244,7 @@ function verified(state: State, resumed: boolean, texts: Texts): Content {
     const rows = [{ label: String(own.id), text: own.name, note: texts.phonebook.own, selected: false }];
     blocks.push({ block: "list", rows, dense: false });
   }
-  if (known && texts.verified.protection[known]) blocks.push(detail(texts.verified.protection[known]));
+  if (protection && isProtection(protection)) blocks.push(detail(texts.verified.protection[protection]));
   return {
     name: "verified",
     title: texts.verified.title,
@@ -571,6 +591,14 @@ export function rootNumbers(root: string): number[] {
 /** The first 64 bits of a root in four groups, enough to compare two displays by eye. */
 export function shortRoot(root: string): string {
   return (root.slice(0, 16).match(/.{4}/g) ?? []).join(" ");
+}
+
+function isProtection(word: string): word is keyof Texts["verified"]["protection"] {
+  return Object.hasOwn(TEXTS.en.verified.protection, word);
+}
+
+function mebibytes(bytes: number): string {
+  return (bytes / 2 ** 20).toFixed(1);
 }
 
 /** 0:07, 12:34, 1:02:03 */

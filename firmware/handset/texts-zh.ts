@@ -100,7 +100,24 @@ export const zh: Texts = {
   evidence: "证据：{file}",
   code: "代码：{code}",
 
-  off: { title: "未连接", press: "请按“连接”键", text: "服务器 {server}", blocked: "已锁定：服务器不可信。" },
+  off: {
+    title: "未连接",
+    press: "请按“连接”键",
+    text: "服务器 {server}",
+    blocked: "已锁定：服务器不可信。",
+    pad: "# 关于本机",
+  },
+  about: {
+    title: "关于本机",
+    key: "密钥 {digits}",
+    arena: "已用 {used} / {all} MiB",
+    library: "密码库 {library}",
+    closed: "内存转储与调试器：已关",
+    coreDumps: "可能有内存转储！",
+    inspector: "可能打开调试器！",
+    version: "版本 {version}",
+  },
+
   connecting: { title: "正在连接", again: "正在重连", resuming: "正在恢复原线路。" },
   leaving: { title: "正在断开", text: "正在注销。" },
   lost: { title: "线路中断", retry: "{n} 秒后重试" },

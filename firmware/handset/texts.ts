@@ -45,6 +45,18 @@ export interface Texts {
     readonly press: string;
     readonly text: string;
     readonly blocked: string;
+    readonly pad: string;
+  };
+  readonly about: {
+    readonly title: string;
+    readonly key: string;
+    readonly arena: string;
+    readonly library: string;
+    /** What others may do to the process: neither of both, or which. */
+    readonly closed: string;
+    readonly coreDumps: string;
+    readonly inspector: string;
+    readonly version: string;
   };
   readonly connecting: { readonly title: string; readonly again: string; readonly resuming: string };
   readonly leaving: { readonly title: string; readonly text: string };

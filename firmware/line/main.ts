@@ -9,7 +9,7 @@ import { openVault } from "@feldfon/vault";
 import { VoiceEngine } from "@feldfon/voice";
 import { FileSound } from "@feldfon/voice/file-sound";
 import { PageSound } from "@feldfon/voice/page-sound";
-import type { Command } from "../handset/link.ts";
+import type { AboutShown, Command } from "../handset/link.ts";
 import { handsetTrace } from "../trace.ts";
 import type { FromLine, LineSetup } from "./setup.ts";
 import { Telephone } from "./telephone.ts";
@@ -56,12 +56,28 @@ function take(command: Command): void {
     case "record":
       files?.record(command.file).catch(soundFailed);
       return;
+    case "about":
+      return tell({ event: "about", about: about() });
     case "quit":
       void quit();
       return;
     default:
       telephone.command(command);
   }
+}
+
+function about(): AboutShown {
+  const { protection, library, arena, coreLimitBytes, dumpable } = vault.status();
+  return {
+    uid: key.uid,
+    protection,
+    library,
+    ...(arena && { arena: { bytes: arena.bytes, usedBytes: arena.usedBytes } }),
+    // A process that is not dumpable leaves no core either, whatever the limit.
+    coreDumps: dumpable !== false && coreLimitBytes !== 0,
+    inspector: setup.hardening.inspector,
+    version: setup.version,
+  };
 }
 
 async function quit(): Promise<void> {

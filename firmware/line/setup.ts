@@ -1,6 +1,7 @@
 /** What the hand gives the line thread at its start, and what comes back besides events. */
 import type { MessagePort } from "node:worker_threads";
 import type { Uid } from "@feldfon/protocol/identity";
+import type { HardeningStatus } from "@feldfon/protocol/vault";
 import type { LineEvent } from "../handset/link.ts";
 
 export interface LineSetup {
@@ -17,6 +18,10 @@ export interface LineSetup {
   trace: string | undefined;
   /** Microphone and speaker of a board that has its own; without it they are WAV files. */
   sound: MessagePort | undefined;
+  /** As the hand left the process, which both threads share. */
+  hardening: HardeningStatus;
+  /** Of this program, for people. */
+  version: string;
   /** HEAD | signature of the last accepted head, from the card. */
   lastHead: { bytes: Uint8Array; signature: Uint8Array } | undefined;
 }

@@ -3,6 +3,7 @@ import type { Vault } from "@feldfon/protocol/vault";
 import { NativeVault, type NativeVaultOptions } from "./native.ts";
 import { NodeVault } from "./node.ts";
 
+export { hardenProcess } from "./hardening.ts";
 export { NativeVault, type NativeVaultOptions } from "./native.ts";
 export { NodeVault, type NodeVaultOptions } from "./node.ts";
 

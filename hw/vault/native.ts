@@ -115,6 +115,8 @@ export interface NativeAddon {
     arenaBytes: number,
     locked: boolean,
   ): NativeRealm | string;
+  /** Closes the process to others of the same user. @returns what the kernel says afterwards */
+  harden(): { dumpable: boolean; coreLimitBytes: number; newPrivileges: boolean; sigusr1Ignored: boolean };
   /** C functions for our other addons (napi/handle.h); nothing for JavaScript to look into. */
   readonly voiceTable: object;
 }
@@ -165,7 +167,7 @@ export class NativeVault implements Vault {
         ? "OpenSSL, seeded by getrandom and /dev/hwrng"
         : "OpenSSL, seeded by getrandom",
       arena: { bytes: now.arenaBytes, usedBytes: now.arenaUsedBytes, peakBytes: now.arenaPeakBytes },
-      coreLimitBytes: now.coreLimitBytes >= RLIM_INFINITY ? Number.POSITIVE_INFINITY : now.coreLimitBytes,
+      coreLimitBytes: limitOf(now.coreLimitBytes),
       dumpable: now.dumpable,
     };
   }
@@ -317,6 +319,11 @@ export class NativeVault implements Vault {
   wipeAll(): void {
     this.#native.wipeAll();
   }
+}
+
+/** @param bytes a limit as the system says it, 2^64 - 1 for none, which a number cannot hold */
+export function limitOf(bytes: number): number {
+  return bytes >= RLIM_INFINITY ? Number.POSITIVE_INFINITY : bytes;
 }
 
 /** @param word the core's. @param errno what the system said, 0 when it was not asked */

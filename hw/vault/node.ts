@@ -3,7 +3,6 @@
  * `degraded`. What it promises and what it can't is in README.md.
  */
 import { generateKeyPair, type KeyObject, randomBytes, timingSafeEqual, type webcrypto } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { promisify } from "node:util";
 import { VaultError } from "@feldfon/protocol/errors";
 import type {
@@ -20,6 +19,7 @@ import type {
 import { type Algorithm, generate, mlKemDecapsulate, mlKemEncapsulate, x25519 } from "./agreement.ts";
 import { gcmOpen, gcmSeal, gcmSealPieces, hkdf, hmac, KEY_AND_IV_BYTES, KEY_BYTES, NONCE_BYTES } from "./gcm.ts";
 import { eraseSlot, HandleTable, overwrite, ownCopy, type SlotContent } from "./handles.ts";
+import { coreLimits } from "./hardening.ts";
 import {
   checkedKey,
   MODULUS_BITS,
@@ -66,17 +66,6 @@ export interface NodeVaultOptions {
   tables?: VaultTables;
 }
 
-/** Soft limit of core files as Linux shows it; JavaScript has no call for it. */
-function coreLimit(): { coreLimitBytes?: number } {
-  try {
-    const soft = /^Max core file size +(\S+)/m.exec(readFileSync("/proc/self/limits", "latin1"))?.[1];
-    if (soft === undefined) return {};
-    return { coreLimitBytes: soft === "unlimited" ? Number.POSITIVE_INFINITY : Number(soft) };
-  } catch {
-    return {};
-  }
-}
-
 /** Key objects are not ours to overwrite: OpenSSL clears their numbers when the garbage collector frees them. */
 function dropped(): void {}
 
@@ -107,6 +96,7 @@ export class NodeVault implements Vault {
   }
 
   status(): VaultStatus {
+    const cores = coreLimits();
     return {
       protection: "degraded",
       library: `OpenSSL ${process.versions.openssl}`,
@@ -114,7 +104,7 @@ export class NodeVault implements Vault {
       slotsMax: this.#slotsMax,
       randomness: "OpenSSL, seeded by getrandom",
       ...(this.#because !== undefined && { because: this.#because }),
-      ...coreLimit(),
+      ...(cores && { coreLimitBytes: cores.soft }),
     };
   }
 

@@ -114,7 +114,7 @@ export class NativeTestingVault extends NativeVault implements TestingVault {
     const addon = loadAddon("vault-testing");
     let realm: NativeRealm | undefined;
     const watched: NativeAddon = {
-      voiceTable: addon.voiceTable,
+      ...addon,
       open(...args) {
         const opened = addon.open(...args);
         if (typeof opened !== "string") realm = opened;

@@ -77,6 +77,7 @@ describe("Health port", () => {
       "feldfon_vault_slots 9",
       'feldfon_vault_protection{protection="memfd_secret"} 0',
       'feldfon_vault_protection{protection="degraded"} 1',
+      'feldfon_vault_library{library="OpenSSL"} 1',
       'feldfon_refused_total{code="bad-sip"} 1',
       'feldfon_connects_total{outcome="joined"} 2',
       'feldfon_outbox_drops_total{reason="no-progress"} 1',
@@ -88,6 +89,8 @@ describe("Health port", () => {
     ]) {
       assert.ok(text.split("\n").includes(line), `${line}\nin\n${text.match(/^feldfon.*$/gm)?.join("\n")}`);
     }
+    // Nobody looked: not told, rather than 0.
+    assert.doesNotMatch(text, /^feldfon_dumpable /m);
     assert.match(text, /^nodejs_eventloop_lag_p99_seconds /m);
     assert.match(text, /^process_resident_memory_bytes /m);
   });

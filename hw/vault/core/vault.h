@@ -111,6 +111,19 @@ void vault_get_status(vault_status *status);
 void vault_wipe_all(void);
 const char *vault_word(vault_result result);
 
+/* ---- the process ---- */
+
+/* As the kernel tells it afterwards. */
+typedef struct vault_hardening {
+  int dumpable;
+  int new_privileges;
+  int sigusr1_ignored;
+  uint64_t core_limit; /* RLIMIT_CORE, hard */
+} vault_hardening;
+
+/* Closes the process to others of the same user. Needs no open vault; a second call is harmless. */
+void vault_harden(vault_hardening *after);
+
 /* ---- slots ---- */
 
 /* Harmless for 0 and for what is wiped already; VAULT_NO_SUCH_SLOT for what was never given out. Key pairs too. */

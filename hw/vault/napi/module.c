@@ -1,7 +1,7 @@
 /*
  * The module: opens the process's one core and gives JavaScript realms of it.
  *
- *     { open(options, refusal) => realm, voiceTable }
+ *     { open(options, refusal) => realm, harden() => how closed the process is, voiceTable }
  *
  * The shipped build and the testing build differ by testing.c alone.
  */
@@ -129,6 +129,25 @@ static napi_value open_realm(napi_env env, napi_callback_info info) {
   return answer;
 }
 
+/* ---- the process ---- */
+
+static napi_value harden(napi_env env, napi_callback_info info) {
+  (void)info;
+  vault_hardening after;
+  vault_harden(&after);
+  const napi_property_descriptor all[] = {
+      {.utf8name = "dumpable", .value = truth_of(env, after.dumpable != 0), .attributes = napi_enumerable},
+      {.utf8name = "coreLimitBytes",
+       .value = number_of(env, (double)after.core_limit),
+       .attributes = napi_enumerable},
+      {.utf8name = "newPrivileges", .value = truth_of(env, after.new_privileges != 0), .attributes = napi_enumerable},
+      {.utf8name = "sigusr1Ignored",
+       .value = truth_of(env, after.sigusr1_ignored != 0),
+       .attributes = napi_enumerable},
+  };
+  return object_of(env, all, sizeof all / sizeof *all);
+}
+
 /* ---- the module ---- */
 
 static napi_value voice_table(napi_env env) {
@@ -143,11 +162,14 @@ static napi_value voice_table(napi_env env) {
 
 NAPI_MODULE_INIT() {
   napi_value open = NULL;
+  napi_value close_process = NULL;
   napi_create_function(env, "open", NAPI_AUTO_LENGTH, open_realm, NULL, &open);
+  napi_create_function(env, "harden", NAPI_AUTO_LENGTH, harden, NULL, &close_process);
   const napi_property_descriptor all[] = {
       {.utf8name = "open", .value = open, .attributes = napi_enumerable},
+      {.utf8name = "harden", .value = close_process, .attributes = napi_enumerable},
       {.utf8name = "voiceTable", .value = voice_table(env), .attributes = napi_enumerable},
   };
-  napi_value module = object_of(env, all, 2);
+  napi_value module = object_of(env, all, sizeof all / sizeof *all);
   return module == NULL ? exports : module;
 }

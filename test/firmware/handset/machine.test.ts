@@ -18,6 +18,7 @@ import { BUTTONS } from "@feldfon/hw/buttons/port";
 import { NUMPAD_KEYS } from "@feldfon/hw/numpad/port";
 import fc from "fast-check";
 import {
+  ABOUT,
   after,
   answering,
   CALL_ID,
@@ -92,7 +93,18 @@ describe("machine: the line", () => {
   table([
     ["connects when Connect is pressed", off, [press("connect")], "connecting", { do: "connect" }],
     ["does nothing else while it is disconnected", off, [press("call"), press("hang-up"), press("update")], "off"],
-    ["dials nobody while it is disconnected", off, keys("12*#"), "off"],
+    ["dials nobody while it is disconnected", off, keys("12*"), "off"],
+    ["tells about itself by #, and asks the line for the rest", off, keys("#"), "about", { do: "about" }],
+    [
+      "tells about itself also while the server is locked out",
+      named["off-blocked"],
+      keys("#"),
+      "about",
+      { do: "about" },
+    ],
+    ["leaves what it told about itself by Hang up", named.about, [press("hang-up")], "off"],
+    ["does nothing else while it tells about itself", named.about, [press("connect"), ...keys("12*#")], "about"],
+    ["lets an answer about itself go that nobody reads any more", off, [{ event: "about", about: ABOUT }], "off"],
     ["shows the verified screen once connected", named.connecting, [connected], "verified"],
     ["stops connecting when Hang up is pressed", named.connecting, [press("hang-up")], "leaving", { do: "leave" }],
     ["is off when the line has left", named.leaving, [left], "off"],

@@ -1,6 +1,6 @@
 /** States of the handset as people meet them, made by the machine itself from events, for the tests around it. */
 import { hash } from "node:crypto";
-import type { CallEnd, ChangesShown, ContactShown, DirectoryShown } from "@feldfon/firmware/handset/link";
+import type { AboutShown, CallEnd, ChangesShown, ContactShown, DirectoryShown } from "@feldfon/firmware/handset/link";
 import { begin, type Event, next, type State } from "@feldfon/firmware/handset/machine";
 import type { Uid } from "@feldfon/protocol/identity";
 
@@ -47,6 +47,19 @@ export function directory(names: readonly string[] = ["Anna", "Ben", "Chen"], ep
   return { epoch, timeMs: 0, seedRoot: ROOT, directoryRoot: OTHER_ROOT, contacts };
 }
 
+export const ABOUT: AboutShown = {
+  uid: hash("sha256", "Anna", "hex") as Uid,
+  protection: "memfd_secret",
+  library: "OpenSSL 3.5.7 9 Jun 2026",
+  arena: { bytes: 4_194_304, usedBytes: 413_000 },
+  coreDumps: false,
+  inspector: false,
+  version: "0.1.0",
+};
+const { arena: _, ...WITHOUT_ARENA } = ABOUT;
+/** Where the addon was not built. */
+export const ABOUT_DEGRADED: AboutShown = { ...WITHOUT_ARENA, protection: "degraded", coreDumps: true };
+
 export function press(button: "connect" | "call" | "hang-up" | "update"): Event {
   return { event: "press", button };
 }
@@ -87,6 +100,8 @@ const manyNames = Array.from({ length: 12 }, (_, i) => `Handset ${i}`);
 /** Every screen at least once, but for the ends of calls. */
 export const named = {
   off,
+  about: after(off, ...keys("#"), { event: "about", about: ABOUT }),
+  "about-degraded": after(off, ...keys("#"), { event: "about", about: ABOUT_DEGRADED }),
   connecting: after(
     off,
     press("connect"),

@@ -8,6 +8,8 @@ import type { Event, Notice, State } from "@feldfon/firmware/handset/machine";
 import { screenOf } from "@feldfon/firmware/handset/screens";
 import { fill, LANGUAGES, TEXTS } from "@feldfon/firmware/handset/texts";
 import {
+  ABOUT,
+  ABOUT_DEGRADED,
   CALL_ID,
   connected,
   contact,
@@ -157,6 +159,13 @@ describe("texts on the screen", () => {
     const long: Event = { event: "tick", elapsedMs: 36_000_000 };
     const muted = follow(talk, { event: "key", key: "5" }, long);
     yield ["off", base];
+    const arena = { bytes: 2 ** 26, usedBytes: 2 ** 26 };
+    for (const about of [{ ...ABOUT, arena }, { ...ABOUT, arena, protection: "locked" }, ABOUT_DEGRADED]) {
+      for (const open of [{ coreDumps: false }, { coreDumps: true }, { coreDumps: false, inspector: true }]) {
+        const shown = { ...about, ...open, version: "10.10.10" };
+        yield ["about", { ...base, place: { name: "about", shown } }];
+      }
+    }
     yield ["verified", follow(up, { event: "directory", directory: book, changes })];
     for (const protection of ["memfd_secret", "locked", "degraded"]) yield [protection, { ...up, protection }];
     for (let selected = 0; selected < people.length; selected++) {

@@ -61,6 +61,7 @@ function drawnForEyes(key: string, got: Frame, width: number, height: number): s
 describe("pictures of the screens", () => {
   const keyScreens = [
     "off",
+    "about",
     "connecting",
     "verified",
     "lost",
