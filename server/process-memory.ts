@@ -11,8 +11,8 @@ const POOL_BYTES = 8 * 1024;
  * lines it may grow by as many bytes, not by as many per cent: garbage holds memory that never goes back.
  */
 const HEAP_GROWING_PERCENT = 400;
-const HEAP_GROWING_LINES = 1_000;
-const LEAST_HEAP_GROWING_PERCENT = 100;
+const HEAP_GROWING_LINES = 100;
+const LEAST_HEAP_GROWING_PERCENT = 20;
 
 export class ProcessMemory {
   #heapGrowingPercent = 0;
