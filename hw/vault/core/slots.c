@@ -12,6 +12,7 @@
 
 #include <sys/mman.h>
 
+#include "births.h"
 #include "seal.h"
 #include "srtp.h"
 
@@ -106,6 +107,7 @@ vault_result slots_put_secret(vault_use use, struct secret *content, vault_handl
   }
   place->use = (uint8_t)use;
   place->secret = content;
+  tell_birth(content->bytes, content->length);
   *handle = handle_of(index, place);
   return VAULT_OK;
 }
@@ -119,6 +121,7 @@ vault_result slots_put_pkey(slot_kind kind, uint8_t use, EVP_PKEY *pkey, vault_h
   }
   place->use = use;
   place->pkey = pkey;
+  if (kind == KIND_EPHEMERAL) tell_ephemeral(pkey);
   *handle = handle_of(index, place);
   return VAULT_OK;
 }
@@ -181,4 +184,5 @@ void secret_free(struct secret *secret) {
 void secret_changed(struct secret *secret) {
   seal_forget(secret->key);
   secret->key = seal_next_key();
+  tell_birth(secret->bytes, secret->length);
 }

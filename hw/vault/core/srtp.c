@@ -19,6 +19,7 @@
 #include <openssl/evp.h>
 #include <string.h>
 
+#include "births.h"
 #include "derive.h"
 #include "seal.h"
 #include "slots.h"
@@ -79,6 +80,7 @@ static vault_result begin_session(struct session *session, const uint8_t master[
   int begun = srtp_kdf(master, salt, LABEL_ENCRYPTION, session->key, MASTER_KEY_BYTES) &&
               srtp_kdf(master, salt, LABEL_SALT, session->salt, MASTER_SALT_BYTES);
   if (!begun) return failed(VAULT_INTERNAL);
+  tell_birth(session->key, MASTER_KEY_BYTES);
   session->epoch = epoch;
   session->key_number = seal_next_key();
   return VAULT_OK;
@@ -101,6 +103,7 @@ static void turn(const struct media *media, uint8_t master[VAULT_STREAM_KEY_BYTE
   hkdf(&(vault_bytes){master, VAULT_STREAM_KEY_BYTES}, 1, (vault_bytes){media->salt, media->salt_bytes},
        (vault_bytes){media->info, media->info_bytes}, next, sizeof next);
   memcpy(master, next, sizeof next);
+  tell_birth(master, sizeof next);
 }
 
 void media_free(struct media *media) {

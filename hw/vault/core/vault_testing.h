@@ -16,5 +16,10 @@ vault_result vault_testing_import_key_pair(vault_bytes pkcs8, vault_handle *pair
 vault_result vault_testing_open_oaep(vault_handle pair, vault_bytes label, vault_bytes wrapped, vault_handle *slot);
 /* Index of the first packet of senders and receivers made from now on; their slot holds that epoch's master. */
 void vault_testing_media_start(uint64_t index);
+/*
+ * From now on every secret is written to this pipe when it is born: length (2 bytes, little-endian) | bytes, straight
+ * from the arena, so that the process itself holds no copy. Ephemerals too: X25519's private key, ML-KEM's d | z.
+ */
+void vault_testing_tell_births(int pipe);
 
 #endif

@@ -3,7 +3,7 @@
  *
  *     { open(options, refusal) => realm, harden() => how closed the process is, voiceTable }
  *
- * The shipped build and the testing build differ by testing.c alone.
+ * The shipped build and the testing build differ by testing.c, and by what it hooks into the core (births.h).
  */
 #include <pthread.h>
 

@@ -1,0 +1,138 @@
+/** What the leak scan looks at: one conversation with one kind of vault, at each of its moments, all three processes. */
+import { execFile } from "node:child_process";
+import { randomInt } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { Births } from "./births.ts";
+import { keyNeedles, secretNeedles } from "./needles.ts";
+import { type Place, Scanner } from "./scanner.ts";
+import { keyOf, type Owner, owners, Telephones } from "./telephones.ts";
+
+const LONGEST_WAIT_MS = 700;
+/** Shorter secrets than a GCM tag are none. */
+const LEAST_SECRET_BYTES = 16;
+const PRELOAD = join(import.meta.dirname, "tell-births.ts");
+const run = promisify(execFile);
+
+export interface Scene {
+  name: string;
+  /** FELDFON_VAULT of the three processes; empty: the best there is. */
+  vault: "" | "locked" | "degraded";
+  /** Secrets of the session are searched for too, so the addon is the testing build. */
+  watched: boolean;
+  /** Stops at random moments while calls, updates and connects go on. */
+  stops: number;
+  cores: boolean;
+}
+
+/** One process at one moment. */
+export interface Look {
+  scene: string;
+  moment: string;
+  owner: Owner;
+  places: Place[];
+}
+
+export interface SceneResult {
+  looks: Look[];
+  needles: number;
+  /** Distinct secrets of the session that were searched for at the end. */
+  secrets: number;
+}
+
+/** @param folder for the scanner's program, data and pipe; the caller removes it */
+export async function play(scene: Scene, folder: string, say: (text: string) => void): Promise<SceneResult> {
+  const own = mkdtempSync(join(folder, "scene-"));
+  const scanner = Scanner.open(folder);
+  const births = new Births(own);
+  const looks: Look[] = [];
+  for (const owner of owners) {
+    const { modulus, needles } = keyNeedles(owner, await keyOf(owner));
+    scanner.addModulus(owner, modulus);
+    scanner.add(needles);
+  }
+  const telephones = await Telephones.open({
+    folder: own,
+    env: { FELDFON_VAULT: scene.vault, ...(scene.watched ? { FELDFON_LEAKSCAN_BIRTHS: births.path } : {}) },
+    nodeFlags: scene.watched ? ["--import", PRELOAD] : [],
+  });
+
+  const learn = async () => {
+    for (const secret of await births.take()) {
+      if (secret.length >= LEAST_SECRET_BYTES) scanner.add(secretNeedles("session", secret));
+    }
+  };
+  const look = (moment: string) =>
+    telephones.stopped(async () => {
+      await learn();
+      for (const owner of owners) {
+        looks.push({
+          scene: scene.name,
+          moment,
+          owner,
+          places: await scanner.scanProcess(telephones.pid(owner), owner),
+        });
+      }
+    });
+  const lookAtCores = async (moment: string) => {
+    if (!scene.cores) return;
+    await learn();
+    for (const owner of owners) {
+      const core = join(own, `core.${telephones.pid(owner)}`);
+      await run("gcore", ["-o", join(own, "core"), `${telephones.pid(owner)}`]);
+      looks.push({ scene: scene.name, moment: `core ${moment}`, owner, places: await scanner.scanCore(core, owner) });
+      rmSync(core);
+    }
+  };
+
+  try {
+    await telephones.connect("anna");
+    await telephones.connect("ben");
+    await look("idle");
+    await telephones.call();
+    await look("in call");
+    await lookAtCores("in call");
+    await telephones.hangUp();
+    await look("after hang-up");
+    await lookAtCores("after hang-up");
+    if (scene.stops > 0) {
+      say(`${scene.name}: ${scene.stops} stops at random moments`);
+      const busy = keepBusy(telephones);
+      for (let stop = 1; stop <= scene.stops; stop++) {
+        await Promise.race([new Promise((resolve) => setTimeout(resolve, randomInt(LONGEST_WAIT_MS))), busy.failed]);
+        await look(`stop ${stop}`);
+      }
+      await busy.end();
+      await look("at the end");
+    }
+    return { looks, needles: scanner.needles, secrets: births.count };
+  } finally {
+    await telephones.close();
+    births.close();
+    await scanner.close();
+    rmSync(own, { recursive: true });
+  }
+}
+
+/** Calls, updates and connects, one after the other, until the end. */
+function keepBusy(telephones: Telephones): { failed: Promise<never>; end(): Promise<void> } {
+  let over = false;
+  const rounds = (async () => {
+    while (!over) {
+      await telephones.call();
+      await telephones.hangUp();
+      if (!over) await telephones.update();
+      if (!over) await telephones.comeBack();
+    }
+  })();
+  const failed = new Promise<never>((_, reject) => void rounds.catch(reject));
+  failed.catch(() => {}); // told where it is waited for
+  return {
+    failed,
+    end: async () => {
+      over = true;
+      await rounds;
+    },
+  };
+}
