@@ -1,6 +1,6 @@
 /** What a scene has to show: nothing with memfd_secret, and a scanner that bites in the controls. */
 import type { Place } from "./scanner.ts";
-import type { Look, Scene, SceneResult } from "./scenes.ts";
+import { CRASH, type Look, type Scene, type SceneResult } from "./scenes.ts";
 
 export interface Verdict {
   holds: boolean;
@@ -48,7 +48,7 @@ function leaks({ moment, owner, places }: Look): string[] {
 
 /** What was not read must be the arena and nothing else, and the arena must be there. A core has no such mappings. */
 function blindness({ moment, owner, places }: Look): string[] {
-  if (moment.startsWith("core")) return [];
+  if (moment === CRASH) return places.length > 0 ? [] : [`no core file of ${owner}: see /proc/sys/kernel/core_pattern`];
   const closed = places.filter(({ unreadableBytes }) => unreadableBytes > 0);
   const arena = closed.find(({ name, unreadableBytes }) => SECRET_MEMORY.test(name) && unreadableBytes >= ARENA_BYTES);
   const others = closed.filter(({ name }) => !SECRET_MEMORY.test(name) && !CLOSED.test(name));

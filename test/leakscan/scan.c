@@ -12,7 +12,8 @@
  *
  * The algebraic pass knows nothing but N = p q: each 256 bytes v at each 8th address, and 2^4096 - v, are multiplied up
  * modulo N, and gcd(product, N) tells whether p or q divides one: v is a prime, or 2^4096 mod a prime (Montgomery's R^2).
- * Left out is what no random number of 2,048 bits looks like (chances below 2^-48), and 4 KiB seen before.
+ * Left out is what no random number of 2,048 bits looks like (chances below 2^-48), 4 KiB seen before, and files' pages
+ * that nobody has changed.
  *
  * A process should be stopped while it is scanned. Pages that are not there are not read; what cannot be read is listed.
  */
@@ -396,36 +397,46 @@ static void scan_range(int file, uint64_t from, uint64_t to, uint64_t shift, con
 enum { PAGES_AT_ONCE = 1 << 16 };
 static uint64_t pages[PAGES_AT_ONCE];
 
-/* Anonymous memory page by page as far as it is there, whatever its rights; files as far as they may be read. */
-static void scan_mapping(int memory, int pagemap, uint64_t from, uint64_t to, int is_file, const modulus *own, place *where) {
-  uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-  if (is_file) {
-    scan_range(memory, from, to, 0, own, where);
-    return;
-  }
-  uint64_t begun = 0;
-  for (uint64_t at = from; at < to; at += page) {
-    size_t index = (size_t)((at - from) / page % PAGES_AT_ONCE);
-    if (index == 0) {
-      memset(pages, 0, sizeof pages);
-      size_t wanted = (size_t)((to - at) / page < PAGES_AT_ONCE ? (to - at) / page : PAGES_AT_ONCE) * sizeof *pages;
-      if (pread(pagemap, pages, wanted, (off_t)(at / page * sizeof *pages)) < 0) fail("pagemap cannot be read");
-    }
-    int is_there = (pages[index] >> 62) != 0; /* present or swapped */
-    if (is_there && begun == 0) begun = at;
-    if (!is_there && begun != 0) {
-      scan_range(memory, begun, at, 0, own, where);
-      begun = 0;
-    }
-  }
-  if (begun != 0) scan_range(memory, begun, to, 0, own, where);
-}
-
 typedef struct mapping {
   uint64_t from, to;
-  int is_readable, is_file, is_locked;
+  int is_readable, is_file, is_private, is_locked;
   char name[160];
 } mapping;
+
+typedef enum depth { NOT_THERE, NEEDLES_ONLY, BOTH_PASSES } depth;
+
+/* An unchanged page of a file is what was on disk before the process was: only needles are looked for there. */
+static depth depth_of(const mapping *of, uint64_t page) {
+  int is_there = page >> 62 != 0; /* present or swapped */
+  int is_file_page = page >> 61 & 1;
+  if (!of->is_file) return is_there ? BOTH_PASSES : NOT_THERE;
+  return of->is_private && (!is_there || is_file_page) ? NEEDLES_ONLY : BOTH_PASSES;
+}
+
+static void scan_run(int memory, uint64_t from, uint64_t to, depth how, const modulus *own, place *where) {
+  if (how != NOT_THERE && from < to) scan_range(memory, from, to, 0, how == BOTH_PASSES ? own : NULL, where);
+}
+
+/* Anonymous memory as far as it is there, whatever its rights; files whole. */
+static void scan_mapping(int memory, int pagemap, const mapping *of, const modulus *own, place *where) {
+  uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), begun = of->from;
+  depth before = NOT_THERE;
+  for (uint64_t at = of->from; at < of->to; at += page) {
+    size_t index = (size_t)((at - of->from) / page % PAGES_AT_ONCE);
+    if (index == 0) {
+      memset(pages, 0, sizeof pages);
+      uint64_t left = (of->to - at) / page;
+      size_t wanted = (size_t)(left < PAGES_AT_ONCE ? left : PAGES_AT_ONCE) * sizeof *pages;
+      if (pread(pagemap, pages, wanted, (off_t)(at / page * sizeof *pages)) < 0) fail("pagemap cannot be read");
+    }
+    depth now = depth_of(of, pages[index]);
+    if (now == before) continue;
+    scan_run(memory, begun, at, before, own, where);
+    begun = at;
+    before = now;
+  }
+  scan_run(memory, begun, of->to, before, own, where);
+}
 
 /* smaps: the line of maps, then facts, the last of them VmFlags. */
 static int next_mapping(FILE *smaps, mapping *found) {
@@ -437,7 +448,7 @@ static int next_mapping(FILE *smaps, mapping *found) {
     int name_at = 0;
     if (sscanf(line, "%llx-%llx %7s %*s %*s %llu %n", &from, &to, rights, &inode, &name_at) == 4) {
       line[strcspn(line, "\n")] = 0;
-      *found = (mapping){.from = from, .to = to, .is_readable = rights[0] == 'r'};
+      *found = (mapping){.from = from, .to = to, .is_readable = rights[0] == 'r', .is_private = rights[3] == 'p'};
       snprintf(found->name, sizeof found->name, "%s", line[name_at] ? line + name_at : "anonymous");
       found->is_file = inode != 0 && strncmp(found->name, "/secretmem", 10) != 0;
       has_head = 1;
@@ -464,7 +475,7 @@ static void scan_process(const char *pid, const modulus *own) {
   while (next_mapping(smaps, &next)) {
     if (next.is_file && !next.is_readable) continue;
     place *where = place_named(next.name, next.is_locked);
-    scan_mapping(memory, pagemap, next.from, next.to, next.is_file, own, where);
+    scan_mapping(memory, pagemap, &next, own, where);
   }
   fclose(smaps);
   close(memory);
@@ -485,7 +496,14 @@ static void scan_core(const char *path, const modulus *own) {
     if (pread(file, &segment, sizeof segment, (off_t)(head.e_phoff + (uint64_t)at * head.e_phentsize)) != sizeof segment) fail("a core file's head");
     if (segment.p_type != PT_LOAD && segment.p_type != PT_NOTE) continue;
     place *where = place_named(segment.p_type == PT_NOTE ? "registers" : "memory", 0);
-    scan_range(file, segment.p_offset, segment.p_offset + segment.p_filesz, segment.p_vaddr - segment.p_offset, own, where);
+    uint64_t end = segment.p_offset + segment.p_filesz;
+    for (uint64_t from = segment.p_offset, to; from < end; from = to) {
+      off_t data = lseek(file, (off_t)from, SEEK_DATA); /* what was never touched is a hole */
+      if (data < 0 || (uint64_t)data >= end) break;
+      off_t hole = lseek(file, data, SEEK_HOLE);
+      to = hole > data && (uint64_t)hole < end ? (uint64_t)hole : end;
+      scan_range(file, (uint64_t)data, to, segment.p_vaddr - segment.p_offset, own, where);
+    }
   }
   close(file);
 }

@@ -1,9 +1,8 @@
 /** What the leak scan looks at: one conversation with one kind of vault, at each of its moments, all three processes. */
-import { execFile } from "node:child_process";
 import { randomInt } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { Births } from "./births.ts";
 import { keyNeedles, secretNeedles } from "./needles.ts";
 import { type Place, Scanner } from "./scanner.ts";
@@ -13,7 +12,9 @@ const LONGEST_WAIT_MS = 700;
 /** Shorter secrets than a GCM tag are none. */
 const LEAST_SECRET_BYTES = 16;
 const PRELOAD = join(import.meta.dirname, "tell-births.ts");
-const run = promisify(execFile);
+
+/** The moment of which a core file tells. */
+export const CRASH = "after a crash";
 
 export interface Scene {
   name: string;
@@ -21,9 +22,10 @@ export interface Scene {
   vault: "" | "locked" | "degraded";
   /** Secrets of the session are searched for too, so the addon is the testing build. */
   watched: boolean;
+  /** At last all three crash in mid-call, and their core files are read. */
+  cores: boolean;
   /** Stops at random moments while calls, updates and connects go on. */
   stops: number;
-  cores: boolean;
 }
 
 /** One process at one moment. */
@@ -64,9 +66,9 @@ export async function play(scene: Scene, folder: string, say: (text: string) => 
     }
   };
   const look = (moment: string) =>
-    telephones.stopped(async () => {
+    telephones.stopped(async (standing) => {
       await learn();
-      for (const owner of owners) {
+      for (const owner of standing) {
         looks.push({
           scene: scene.name,
           moment,
@@ -75,27 +77,22 @@ export async function play(scene: Scene, folder: string, say: (text: string) => 
         });
       }
     });
-  const lookAtCores = async (moment: string) => {
-    if (!scene.cores) return;
-    await learn();
+  const lookAtCores = async () => {
     for (const owner of owners) {
-      const core = join(own, `core.${telephones.pid(owner)}`);
-      await run("gcore", ["-o", join(own, "core"), `${telephones.pid(owner)}`]);
-      looks.push({ scene: scene.name, moment: `core ${moment}`, owner, places: await scanner.scanCore(core, owner) });
-      rmSync(core);
+      const core = await telephones.crash(owner);
+      await learn();
+      looks.push({ scene: scene.name, moment: CRASH, owner, places: core ? await scanner.scanCore(core, owner) : [] });
+      if (core) rmSync(core);
     }
   };
 
   try {
-    await telephones.connect("anna");
-    await telephones.connect("ben");
+    await telephones.connectBoth();
     await look("idle");
     await telephones.call();
     await look("in call");
-    await lookAtCores("in call");
     await telephones.hangUp();
     await look("after hang-up");
-    await lookAtCores("after hang-up");
     if (scene.stops > 0) {
       say(`${scene.name}: ${scene.stops} stops at random moments`);
       const busy = keepBusy(telephones);
@@ -106,11 +103,16 @@ export async function play(scene: Scene, folder: string, say: (text: string) => 
       await busy.end();
       await look("at the end");
     }
+    if (scene.cores) {
+      await telephones.call();
+      await lookAtCores();
+    }
     return { looks, needles: scanner.needles, secrets: births.count };
   } finally {
     await telephones.close();
     births.close();
     await scanner.close();
+    process.chdir(tmpdir());
     rmSync(own, { recursive: true });
   }
 }

@@ -1,5 +1,6 @@
 /** A server and two handsets, three real processes on this machine, driven by button and stopped while they are looked at. */
-import { chmodSync, copyFileSync, mkdirSync, readFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Line, Program } from "../../simulator/program.ts";
 import { findVoices } from "../../simulator/voices.ts";
@@ -8,7 +9,10 @@ import { keyPath } from "../keys.ts";
 /** Of the key pool, no two with a prime in common. */
 const KEYS = { server: 0, anna: 5, ben: 14 } as const;
 const STOP_POLL_MS = 2;
-const SCREEN_MS = 120;
+const SCREEN_MS = 200;
+const MOST_PRESSES = 20;
+/** Of a process of ten gigabytes of addresses. */
+const CRASH_MS = 30_000;
 
 export type Owner = keyof typeof KEYS;
 export const owners: readonly Owner[] = ["server", "anna", "ben"];
@@ -33,10 +37,20 @@ export async function keyOf(owner: Owner): Promise<string> {
 export class Telephones {
   readonly #programs: Record<Owner, Program>;
   readonly #spoken: string;
+  readonly #folder: string;
 
-  private constructor(programs: Record<Owner, Program>, spoken: string) {
+  readonly #restart: () => Promise<Program>;
+
+  private constructor(
+    programs: Record<Owner, Program>,
+    spoken: string,
+    folder: string,
+    restart: () => Promise<Program>,
+  ) {
     this.#programs = programs;
+    this.#restart = restart;
     this.#spoken = spoken;
+    this.#folder = folder;
   }
 
   /** All three up, both handsets off the line. @throws {ProgramError} */
@@ -49,6 +63,7 @@ export class Telephones {
       return at;
     };
     const started: Program[] = [];
+    process.chdir(folder); // core files lie where a process has been started
     const start = (owner: Owner, script: string, flags: string[]): Program => {
       const program = new Program(owner, script, flags, { env: { ...process.env, ...env }, nodeFlags });
       started.push(program);
@@ -58,24 +73,16 @@ export class Telephones {
       const place = ["--host", "127.0.0.1", "--port", "0", "--udp-port", "0", "--health-port", "0"];
       const server = start("server", "server/main.ts", ["--data", await data("server", "server-key.pem"), ...place]);
       const [, port, uid] = await server.complaint("its port", /port (\d+), fingerprint ([0-9a-f]{64})/);
-      const handset = async (owner: Owner): Promise<Program> =>
-        start(owner, "firmware/main.ts", [
-          ...[
-            "--board",
-            "terminal",
-            "--json",
-            "--language",
-            "en",
-            "--name",
-            owner,
-            "--data",
-            await data(owner, "key.pem"),
-          ],
-          ...["--server", `127.0.0.1:${port}`, "--server-key", uid!],
+      const handset = async (owner: Owner): Promise<Program> => {
+        const program = start(owner, "firmware/main.ts", [
+          ...["--board", "terminal", "--json", "--language", "en", "--name", owner],
+          ...["--data", await data(owner, "key.pem"), "--server", `127.0.0.1:${port}`, "--server-key", uid!],
         ]);
-      const [anna, ben] = [await handset("anna"), await handset("ben")];
-      for (const program of [anna, ben]) await program.next("its first screen", (line) => line.type === "screen");
-      return new Telephones({ server, anna, ben }, findVoices(folder).a[0]);
+        await program.next("its first screen", (line) => line.type === "screen");
+        return program;
+      };
+      const programs = { server, anna: await handset("anna"), ben: await handset("ben") };
+      return new Telephones(programs, findVoices(folder).a[0], folder, () => handset("ben"));
     } catch (error) {
       await Promise.all(started.map((program) => program.end(() => program.terminate())));
       throw error;
@@ -90,6 +97,13 @@ export class Telephones {
     const program = this.#programs[owner];
     program.send("press connect");
     await program.next("connected", isEvent("connected"), 30_000);
+  }
+
+  /** Both, from the start; Anna knows Ben then. */
+  async connectBoth(): Promise<void> {
+    await this.connect("anna");
+    await this.connect("ben");
+    await this.#programs.anna.next("Ben", isEvent("directory"));
   }
 
   /** Anna calls Ben; both talk, and go on talking. */
@@ -121,28 +135,44 @@ export class Telephones {
     await anna.next("the update", isEvent("updated"), 30_000);
   }
 
-  /** Ben leaves the line and comes back with all of connect's steps. */
+  /** Ben's handset is switched off and on: it loads its key and connects with all steps. */
   async comeBack(): Promise<void> {
     const { anna, ben } = this.#programs;
-    await toPhonebook(ben);
-    ben.send("press hang-up");
-    ben.send("press call");
-    await ben.next("the leave", isEvent("disconnected"), 30_000);
+    await ben.end(() => ben.send("quit"));
     await anna.next("the leave", isEvent("directory"), 30_000);
+    this.#programs.ben = await this.#restart();
     await this.connect("ben");
     await anna.next("the return", isEvent("directory"), 30_000);
   }
 
-  /** All three stand still while `look` runs, wherever they were. */
-  async stopped<Seen>(look: () => Promise<Seen>): Promise<Seen> {
-    const pids = owners.map((owner) => this.pid(owner));
-    for (const pid of pids) process.kill(pid, "SIGSTOP");
+  /** Whoever runs stands still while `look` runs, wherever it was. */
+  async stopped<Seen>(look: (standing: readonly Owner[]) => Promise<Seen>): Promise<Seen> {
+    const running = owners.filter((owner) => this.#programs[owner].running);
+    const pids = new Map(running.map((owner) => [owner, this.pid(owner)]));
+    for (const pid of pids.values()) signal(pid, "SIGSTOP");
     try {
-      for (const pid of pids) await standing(pid);
-      return await look();
+      const standing: Owner[] = [];
+      for (const [owner, pid] of pids) if (await stands(pid)) standing.push(owner);
+      return await look(standing);
     } finally {
-      for (const pid of pids) process.kill(pid, "SIGCONT");
+      for (const pid of pids.values()) signal(pid, "SIGCONT");
     }
+  }
+
+  /**
+   * A process breaks, and the kernel writes its memory down.
+   *
+   * @returns the core file; undefined where this machine writes none (its core_pattern, or a process that may not)
+   */
+  async crash(owner: Owner): Promise<string | undefined> {
+    const program = this.#programs[owner];
+    execFileSync("prlimit", ["--pid", `${program.pid}`, "--core=unlimited"]);
+    process.kill(program.pid, "SIGABRT");
+    for (const untilMs = performance.now() + CRASH_MS; program.running && performance.now() < untilMs; ) {
+      await new Promise((resolve) => setTimeout(resolve, SCREEN_MS));
+    }
+    const core = readdirSync(this.#folder).find((file) => /^core(\.\d+)?$/.test(file));
+    return core && join(this.#folder, core);
   }
 
   async close(): Promise<void> {
@@ -153,17 +183,52 @@ export class Telephones {
 }
 
 /** Hang up leads back, Call opens the phonebook, from wherever the last call has left the screen. */
-async function toPhonebook(program: Program): Promise<void> {
-  const screen = (): unknown => program.lines.findLast((line) => line.type === "screen")?.name;
-  for (let presses = 0; screen() !== "phonebook" && presses < 10; presses++) {
-    program.send(screen() === "verified" || screen() === "front" ? "press call" : "press hang-up");
+function toPhonebook(program: Program): Promise<void> {
+  return pressUntil(program, "phonebook", (screen) =>
+    screen === "verified" || screen === "front" ? "call" : "hang-up",
+  );
+}
+
+/** Presses until the screen of that name is there; a press just after a change may go unheard. */
+async function pressUntil(
+  program: Program,
+  wanted: string,
+  button: string | ((screen: string) => string),
+): Promise<void> {
+  const screen = (): string => String(program.lines.findLast((line) => line.type === "screen")?.name);
+  for (let presses = 0; screen() !== wanted; presses++) {
+    if (presses === MOST_PRESSES) throw new Error(`${program.what} shows ${screen()} and not ${wanted}`);
+    program.send(`press ${typeof button === "string" ? button : button(screen())}`);
     await new Promise((resolve) => setTimeout(resolve, SCREEN_MS));
   }
 }
 
-/** Every thread of it is stopped. */
-async function standing(pid: number): Promise<void> {
-  while (!/^\d+ \(.*\) [Tt] /s.test(readFileSync(`/proc/${pid}/stat`, "latin1"))) {
+/** To a process that may just have ended. */
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}
+
+/** @returns whether it came to stand; false when it has just ended */
+async function stands(pid: number): Promise<boolean> {
+  for (;;) {
+    const state = stateOf(pid);
+    if ("tT".includes(state)) return true;
+    if ("ZX".includes(state)) return false;
     await new Promise((resolve) => setTimeout(resolve, STOP_POLL_MS));
+  }
+}
+
+/** The letter of proc(5); X for a process that is gone. */
+function stateOf(pid: number): string {
+  try {
+    return /^\d+ \(.*\) (\S)/s.exec(readFileSync(`/proc/${pid}/stat`, "latin1"))![1]!;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT" || (error as NodeJS.ErrnoException).code === "ESRCH")
+      return "X";
+    throw error;
   }
 }
