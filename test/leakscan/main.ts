@@ -29,7 +29,7 @@ if (reason !== undefined) {
 const SCENES: readonly Scene[] = [
   { name: "shipped", vault: "", watched: false, stops, cores: true },
   { name: "watched", vault: "", watched: true, stops, cores: true },
-  { name: "locked", vault: "locked", watched: true, stops: 0, cores: false },
+  { name: "locked", vault: "locked", watched: true, stops: 0, cores: true },
   { name: "degraded", vault: "degraded", watched: true, stops: 0, cores: false },
 ];
 
