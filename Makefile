@@ -2,7 +2,7 @@
 # costs nothing. From Node to voices: bin/toolchain, package-lock.json, system-packages.txt.
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain install atlas build check test demo run run-terminal pictures run-server run-handset vault bench clean system-test system-demo
+.PHONY: help toolchain install atlas build check test demo run run-terminal pictures run-server run-handset vault leakscan bench clean system-test system-demo system-leakscan
 
 # Only the toolchain's Node and npm are used, and native modules are built against its headers, whatever a user's npm
 # configuration says.
@@ -56,11 +56,14 @@ pictures: system-test atlas ## make docs/pictures/ (chromium) and docs/screens/ 
 	@bin/feldfon-node --disable-warning=ExperimentalWarning test/firmware/handset/pictures.ts
 	@bin/feldfon-node --disable-warning=ExperimentalWarning test/browser/pictures.ts
 
+leakscan: system-leakscan atlas vault ## search the memory of a server and two handsets for their keys (root, minutes)
+	@npm run --silent leakscan -- $(ARGS)
+
 bench: install ## measure, e.g. make bench ARGS="merkle --json"; without ARGS the list
 	@npm run --silent bench -- $(or $(ARGS),--list)
 
 clean: ## remove what was built; toolchain, packages and every handset's data stay
 	rm -rf dist coverage
 
-system-test system-demo: system-%:
+system-test system-demo system-leakscan: system-%:
 	@bin/system-packages $*

@@ -11,11 +11,11 @@
  *     needle        | every 8 bytes at every offset |              then both sides are compared on, byte by byte
  *
  * The algebraic pass knows nothing but N = p q: each 256 bytes v at each 8th address, and 2^4096 - v, are multiplied up
- * modulo N, and gcd(product, N) tells whether p or q divides one: v is a prime, or 2^4096 mod a prime (Montgomery's R^2).
- * Left out is what no random number of 2,048 bits looks like (chances below 2^-48), 4 KiB seen before, and files' pages
- * that nobody has changed.
+ * modulo N, and gcd(product, N) tells whether p or q divides one: v is a prime, or 2^4096 mod a prime (Montgomery's
+ * R^2). Left out is what no random number of 2,048 bits looks like (chances below 2^-48), 4 KiB seen before, and pages
+ * of files that nobody has changed.
  *
- * A process should be stopped while it is scanned. Pages that are not there are not read; what cannot be read is listed.
+ * A process should be stopped while it is scanned. Pages that are not there are not read; what can't be read is listed.
  */
 #include <ctype.h>
 #include <elf.h>
@@ -45,10 +45,11 @@ enum {
   STEP_BYTES = 4096,
   BATCH = 4096,
   SEEN_BITS = 22,
-  PLACES_MAX = 512
+  PLACES_MAX = 512,
+  FOUND_MAX = 512
 };
 
-_Static_assert(CHUNK_BYTES % STEP_BYTES == 0 && AFTER_BYTES >= PRIME_BYTES, "an algebraic step reads on behind its end");
+_Static_assert(CHUNK_BYTES % STEP_BYTES == 0 && AFTER_BYTES >= PRIME_BYTES, "an algebraic step reads behind its end");
 
 static void fail(const char *what) {
   fprintf(stderr, "scan: %s\n", what);
@@ -167,8 +168,11 @@ static void add_modulus(const char *name, const char *hex) {
   added->complement = BN_new();
   added->mont = BN_MONT_CTX_new();
   added->seen = zeroed(1u << SEEN_BITS, sizeof *added->seen);
-  if (!BN_hex2bn(&added->n, hex) || BN_num_bits(added->n) != 16 * PRIME_BYTES || !BN_set_bit(added->complement, 16 * PRIME_BYTES) ||
-      !BN_sub(added->complement, added->complement, added->n) || !BN_MONT_CTX_set(added->mont, added->n, scratch)) {
+  int is_good = BN_hex2bn(&added->n, hex) && BN_num_bits(added->n) == 16 * PRIME_BYTES &&
+                BN_set_bit(added->complement, 16 * PRIME_BYTES) &&
+                BN_sub(added->complement, added->complement, added->n) &&
+                BN_MONT_CTX_set(added->mont, added->n, scratch);
+  if (!is_good) {
     fail("a modulus has 4,096 bits");
   }
 }
@@ -183,7 +187,7 @@ typedef struct place {
   uint32_t hits, algebraic;
   struct {
     uint32_t needle, count, longest;
-  } found[64];
+  } found[FOUND_MAX]; /* what comes beyond is counted and not named */
   uint32_t founds;
 } place;
 
@@ -209,7 +213,7 @@ static void note_hit(place *where, uint32_t number, uint32_t equal) {
     if (equal > where->found[at].longest) where->found[at].longest = equal;
     return;
   }
-  if (where->founds == sizeof where->found / sizeof *where->found) return;
+  if (where->founds == FOUND_MAX) return;
   where->found[where->founds].needle = number;
   where->found[where->founds].count = 1;
   where->found[where->founds++].longest = equal;
@@ -231,7 +235,10 @@ static void compare(const view *seen, size_t at, window found, place *where) {
   uint64_t anchor = seen->address + at - found.offset;
   if (anchor == own->anchor && seen->address + at < own->end) return;
   while (back < found.offset && back < at && seen->bytes[at - back - 1] == own->bytes[found.offset - back - 1]) back++;
-  while (found.offset + on < own->length && at + on < seen->length && seen->bytes[at + on] == own->bytes[found.offset + on]) on++;
+  while (found.offset + on < own->length && at + on < seen->length &&
+         seen->bytes[at + on] == own->bytes[found.offset + on]) {
+    on++;
+  }
   if (back + on < own->least) return;
   own->anchor = anchor;
   own->end = seen->address + at + on;
@@ -297,9 +304,11 @@ static BIGNUM *next_value(const modulus *own, place *where) {
 
 /* A prime of 2,048 bits divides v < 2^2048 only when v is the prime: odd, its top bit set. */
 static void multiply_up(const modulus *own, const uint8_t *at, place *where) {
-  if (at[0] & 1 && at[PRIME_BYTES - 1] & 0x80 && !BN_lebin2bn(at, PRIME_BYTES, next_value(own, where))) fail("out of memory");
+  int may_be_prime = at[0] & 1 && at[PRIME_BYTES - 1] & 0x80;
+  if (may_be_prime && !BN_lebin2bn(at, PRIME_BYTES, next_value(own, where))) fail("out of memory");
   BIGNUM *rest = next_value(own, where);
-  if (!BN_lebin2bn(at, PRIME_BYTES, rest) || !BN_mod_sub(rest, own->complement, rest, own->n, scratch)) fail("subtracting");
+  int subtracted = BN_lebin2bn(at, PRIME_BYTES, rest) && BN_mod_sub(rest, own->complement, rest, own->n, scratch);
+  if (!subtracted) fail("subtracting");
 }
 
 /* What speaks against a random number, by limb of 64 bits. */
@@ -311,12 +320,15 @@ static looks look_at(uint64_t limb) {
   uint64_t top = limb >> 48;
   uint64_t low = limb & 0x7f7f7f7f7f7f7f7fu;
   uint64_t zero = ~((low + 0x7f7f7f7f7f7f7f7fu) | limb | 0x7f7f7f7f7f7f7f7fu);
-  return (looks){__builtin_popcountll(limb), __builtin_popcountll(limb & 0x8080808080808080u), __builtin_popcountll(zero),
-                 top == 0 || top == 0xffff};
+  return (looks){.ones = __builtin_popcountll(limb),
+                 .high_bits = __builtin_popcountll(limb & 0x8080808080808080u),
+                 .zero_bytes = __builtin_popcountll(zero),
+                 .short_limbs = top == 0 || top == 0xffff};
 }
 
 static int may_be_random(const looks *sum) {
-  return abs(sum->ones - 1024) <= 200 && abs(sum->high_bits - 128) <= 64 && sum->zero_bytes <= 16 && sum->short_limbs <= 3;
+  return abs(sum->ones - 1024) <= 200 && abs(sum->high_bits - 128) <= 64 && sum->zero_bytes <= 16 &&
+         sum->short_limbs <= 3;
 }
 
 static void add_looks(looks *sum, looks limb, int sign) {
@@ -326,7 +338,7 @@ static void add_looks(looks *sum, looks limb, int sign) {
   sum->short_limbs += sign * limb.short_limbs;
 }
 
-/* 64 bits that say whether these bytes were here before; a number that is there by chance hides a page in 2^40. */
+/* 64 bits that say whether these bytes were here before; by chance one page in 2^64 is taken for another. */
 static int was_seen(const modulus *own, const uint8_t *at, size_t bytes) {
   uint64_t hash = bytes;
   for (size_t read = 0; read + 8 <= bytes; read += 8) hash = mixed(hash ^ word_at(at + read)) + read;
@@ -493,7 +505,8 @@ static void scan_core(const char *path, const modulus *own) {
   }
   for (int at = 0; at < head.e_phnum; at++) {
     Elf64_Phdr segment;
-    if (pread(file, &segment, sizeof segment, (off_t)(head.e_phoff + (uint64_t)at * head.e_phentsize)) != sizeof segment) fail("a core file's head");
+    off_t described = (off_t)(head.e_phoff + (uint64_t)at * head.e_phentsize);
+    if (pread(file, &segment, sizeof segment, described) != sizeof segment) fail("a core file's head");
     if (segment.p_type != PT_LOAD && segment.p_type != PT_NOTE) continue;
     place *where = place_named(segment.p_type == PT_NOTE ? "registers" : "memory", 0);
     uint64_t end = segment.p_offset + segment.p_filesz;
@@ -522,8 +535,9 @@ static void print_text(const char *text) {
 static void print_place(const place *where) {
   printf("{\"name\":");
   print_text(where->name);
-  printf(",\"locked\":%s,\"bytes\":%llu,\"unreadableBytes\":%llu,\"hits\":%u,\"algebraic\":%u,\"found\":[", where->is_locked ? "true" : "false",
-         (unsigned long long)where->bytes, (unsigned long long)where->unreadable, where->hits, where->algebraic);
+  printf(",\"locked\":%s,\"bytes\":%llu,\"unreadableBytes\":%llu,\"hits\":%u,\"algebraic\":%u,\"found\":[",
+         where->is_locked ? "true" : "false", (unsigned long long)where->bytes, (unsigned long long)where->unreadable,
+         where->hits, where->algebraic);
   for (uint32_t at = 0; at < where->founds; at++) {
     printf("%s{\"needle\":", at ? "," : "");
     print_text(needles[where->found[at].needle].name);
