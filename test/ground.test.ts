@@ -195,7 +195,8 @@ describe("Ground", () => {
         .split("\n")
         .filter((line) => line !== "" && !line.startsWith("#"));
       assert.ok(lines.length > 0);
-      for (const line of lines) assert.match(line, /^[a-z0-9.+|-]+ +(test|demo|vault)(,(test|demo|vault))* +\S.{10,}$/);
+      const form = /^[a-z0-9.+|-]+ +(test|demo|vault|leakscan)(,(test|demo|vault|leakscan))* +\S.{10,}$/;
+      for (const line of lines) assert.match(line, form);
     });
 
     it("that are missing are named with the command to install them, when nobody may install", () => {

@@ -26,11 +26,6 @@ export class Births {
     this.#socket.on("data", (bytes: Buffer) => this.#take(bytes));
   }
 
-  /** Distinct secrets so far. */
-  get count(): number {
-    return this.#born.size;
-  }
-
   /** Those told since the last time; the processes stand still meanwhile, or more will follow. */
   async take(): Promise<Buffer[]> {
     for (let before = -1; before !== this.#heard; ) {

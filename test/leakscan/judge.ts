@@ -31,6 +31,9 @@ export function judge(scene: Scene, { looks, needles, secrets }: SceneResult): V
       break;
     case "degraded":
       if (hits <= DEGRADED_HITS || algebraic === 0) faults.push(`more than ${DEGRADED_HITS} hits were expected`);
+      faults.push(
+        ...looks.filter(({ places }) => !places.some(isHit)).map(({ moment, owner }) => `blind: ${moment}, ${owner}`),
+      );
       break;
     default:
       scene.vault satisfies never;

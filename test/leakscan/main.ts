@@ -18,6 +18,10 @@ const { values } = parseArgs({
   options: { json: { type: "boolean", default: false }, stops: { type: "string", default: "25" } },
 });
 const stops = Number(values.stops);
+if (!Number.isSafeInteger(stops) || stops < 1) {
+  process.stderr.write(`leakscan: --stops: "${values.stops}" is no number of stops\n`);
+  process.exit(EXIT_GROUND);
+}
 const say = (text: string): void => void (values.json || process.stdout.write(`${text}\n`));
 
 const reason = whyNot();
@@ -30,7 +34,7 @@ const SCENES: readonly Scene[] = [
   { name: "shipped", vault: "", watched: false, stops, cores: true },
   { name: "watched", vault: "", watched: true, stops, cores: true },
   { name: "locked", vault: "locked", watched: true, stops: 0, cores: true },
-  { name: "degraded", vault: "degraded", watched: true, stops: 0, cores: false },
+  { name: "degraded", vault: "degraded", watched: true, stops: 0, cores: true },
 ];
 
 const folder = mkdtempSync(join(tmpdir(), "feldfon-leakscan-"));
@@ -39,7 +43,7 @@ try {
   say("scene      moment             process    MiB read  closed MiB      hits  algebraic  where");
   for (const scene of SCENES) {
     const began = performance.now();
-    const result = await play(scene, folder, () => {});
+    const result = await play(scene, folder);
     const verdict = judge(scene, result);
     results.push({ scene, result, verdict, seconds: Math.round((performance.now() - began) / 1000) });
     for (const look of result.looks) say(row(look));

@@ -44,7 +44,7 @@ export interface SceneResult {
 }
 
 /** @param folder for the scanner's program, data and pipe; the caller removes it */
-export async function play(scene: Scene, folder: string, say: (text: string) => void): Promise<SceneResult> {
+export async function play(scene: Scene, folder: string): Promise<SceneResult> {
   const own = mkdtempSync(join(folder, "scene-"));
   const scanner = Scanner.open(folder);
   const births = new Births(own);
@@ -60,21 +60,18 @@ export async function play(scene: Scene, folder: string, say: (text: string) => 
     nodeFlags: scene.watched ? ["--import", PRELOAD] : [],
   });
 
+  let learned = 0;
   const learn = async () => {
     for (const secret of await births.take()) {
-      if (secret.length >= LEAST_SECRET_BYTES) scanner.add(secretNeedles("session", secret));
+      learned++;
+      if (secret.length >= LEAST_SECRET_BYTES) scanner.add(secretNeedles(`secret-${learned}/${secret.length}`, secret));
     }
   };
   const look = (moment: string) =>
     telephones.stopped(async (standing) => {
       await learn();
-      for (const owner of standing) {
-        looks.push({
-          scene: scene.name,
-          moment,
-          owner,
-          places: await scanner.scanProcess(telephones.pid(owner), owner),
-        });
+      for (const [owner, pid] of standing) {
+        looks.push({ scene: scene.name, moment, owner, places: await scanner.scanProcess(pid, owner) });
       }
     });
   const lookAtCores = async () => {
@@ -94,7 +91,6 @@ export async function play(scene: Scene, folder: string, say: (text: string) => 
     await telephones.hangUp();
     await look("after hang-up");
     if (scene.stops > 0) {
-      say(`${scene.name}: ${scene.stops} stops at random moments`);
       const busy = keepBusy(telephones);
       for (let stop = 1; stop <= scene.stops; stop++) {
         await Promise.race([new Promise((resolve) => setTimeout(resolve, randomInt(LONGEST_WAIT_MS))), busy.failed]);
@@ -107,7 +103,7 @@ export async function play(scene: Scene, folder: string, say: (text: string) => 
       await telephones.call();
       await lookAtCores();
     }
-    return { looks, needles: scanner.needles, secrets: births.count };
+    return { looks, needles: scanner.needles, secrets: learned };
   } finally {
     await telephones.close();
     births.close();

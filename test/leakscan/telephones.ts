@@ -89,10 +89,6 @@ export class Telephones {
     }
   }
 
-  pid(owner: Owner): number {
-    return this.#programs[owner].pid;
-  }
-
   async connect(owner: "anna" | "ben"): Promise<void> {
     const program = this.#programs[owner];
     program.send("press connect");
@@ -145,14 +141,14 @@ export class Telephones {
     await anna.next("the return", isEvent("directory"), 30_000);
   }
 
-  /** Whoever runs stands still while `look` runs, wherever it was. */
-  async stopped<Seen>(look: (standing: readonly Owner[]) => Promise<Seen>): Promise<Seen> {
+  /** Whoever runs stands still while `look` runs, wherever it was; it is told their process numbers. */
+  async stopped<Seen>(look: (standing: ReadonlyMap<Owner, number>) => Promise<Seen>): Promise<Seen> {
     const running = owners.filter((owner) => this.#programs[owner].running);
-    const pids = new Map(running.map((owner) => [owner, this.pid(owner)]));
+    const pids = new Map(running.map((owner) => [owner, this.#programs[owner].pid]));
     for (const pid of pids.values()) signal(pid, "SIGSTOP");
     try {
-      const standing: Owner[] = [];
-      for (const [owner, pid] of pids) if (await stands(pid)) standing.push(owner);
+      const standing = new Map<Owner, number>();
+      for (const [owner, pid] of pids) if (await stands(pid)) standing.set(owner, pid);
       return await look(standing);
     } finally {
       for (const pid of pids.values()) signal(pid, "SIGCONT");
