@@ -23,7 +23,7 @@ export function judge(scene: Scene, { looks, needles, secrets }: SceneResult): V
   const algebraic = places.reduce((sum, place) => sum + place.algebraic, 0);
   switch (scene.vault) {
     case "":
-      faults.push(...looks.flatMap(leaks), ...looks.flatMap(blindness));
+      faults.push(...looks.flatMap(leaks), ...looks.flatMap((look) => blindness(look, scene)));
       break;
     case "locked":
       if (hits === 0 || algebraic === 0) faults.push("nothing was found in the arena: the scanner is blind");
@@ -49,9 +49,12 @@ function leaks({ moment, owner, places }: Look): string[] {
   });
 }
 
-/** What was not read must be the arena and nothing else, and the arena must be there. A core has no such mappings. */
-function blindness({ moment, owner, places }: Look): string[] {
-  if (moment === CRASH) return places.length > 0 ? [] : [`no core file of ${owner}: see /proc/sys/kernel/core_pattern`];
+/** What was not read must be the arena and nothing else, and the arena must be there. A core has no such mappings, and what is shipped leaves none. */
+function blindness({ moment, owner, places }: Look, { watched }: Scene): string[] {
+  if (moment === CRASH) {
+    if (watched === places.length > 0) return [];
+    return [watched ? `no core file of ${owner}: see /proc/sys/kernel/core_pattern` : `${owner} left a core file`];
+  }
   const closed = places.filter(({ unreadableBytes }) => unreadableBytes > 0);
   const arena = closed.find(({ name, unreadableBytes }) => SECRET_MEMORY.test(name) && unreadableBytes >= ARENA_BYTES);
   const others = closed.filter(({ name }) => !SECRET_MEMORY.test(name) && !CLOSED.test(name));

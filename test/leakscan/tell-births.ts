@@ -2,6 +2,7 @@
  * Loaded into a watched process before everything else (`node --import`): whatever vault it opens then tells each secret
  * at its birth to the pipe FELDFON_LEAKSCAN_BIRTHS. In place of the shipped addon stands the testing build, which writes
  * straight from the arena; the vault on node:crypto writes from the slot's own buffer. Neither leaves a copy behind.
+ * A watched process may leave a core file, so that one can be read; a shipped one may not.
  */
 import { openSync, writevSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
@@ -22,7 +23,8 @@ process.dlopen = (module, filename, ...flags) => {
   const loaded = module as { exports: NativeAddon };
   const addon = loaded.exports;
   loaded.exports = {
-    voiceTable: addon.voiceTable,
+    ...addon,
+    harden: () => ({ dumpable: true, coreLimitBytes: 0, newPrivileges: true, sigusr1Ignored: true }),
     open(...args) {
       const realm = addon.open(...args);
       if (typeof realm !== "string") (realm as NativeRealm & { tellBirths(pipe: number): void }).tellBirths(births());
