@@ -1,5 +1,5 @@
 /** A server and two handsets, three real processes on this machine, driven by button and stopped while they are looked at. */
-import { execFileSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Line, Program } from "../../simulator/program.ts";
@@ -162,7 +162,8 @@ export class Telephones {
    */
   async crash(owner: Owner): Promise<string | undefined> {
     const program = this.#programs[owner];
-    execFileSync("prlimit", ["--pid", `${program.pid}`, "--core=unlimited"]);
+    // Refused for a process that has given up its cores; then there is none.
+    spawnSync("prlimit", ["--pid", `${program.pid}`, "--core=unlimited"], { stdio: "ignore" });
     process.kill(program.pid, "SIGABRT");
     for (const untilMs = performance.now() + CRASH_MS; program.running && performance.now() < untilMs; ) {
       await new Promise((resolve) => setTimeout(resolve, SCREEN_MS));
