@@ -82,6 +82,10 @@ async function run(values: Values): Promise<number> {
   process.stdout.write("Starting a server and handsets (the first time each makes its key, which takes a moment) ..\n");
   const household = await Household.open({ folder, port, handsets, language });
   const page = await openHouseholdPage(household, pagePort);
+  // Before the page's address is out: whoever reads it may press Ctrl-C at once.
+  const asked = new Promise<void>((resolve) => {
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => resolve());
+  });
   const taken = port === 0 || household.server.port === port ? "" : ` (${port} is taken)`;
   process.stdout.write(`
   Open this in a browser of this machine:
@@ -93,9 +97,7 @@ async function run(values: Values): Promise<number> {
 
   Ctrl-C ends all of it.
 `);
-  await new Promise<void>((resolve) => {
-    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => resolve());
-  });
+  await asked;
   process.stdout.write("\nThe handsets take their leave ..\n");
   page.close();
   await household.close();
