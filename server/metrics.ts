@@ -19,6 +19,14 @@ export interface Readings {
 
 const PROTECTIONS: readonly VaultStatus["protection"][] = ["memfd_secret", "locked", "degraded"];
 
+/** `values` by label value; without a label there is one, under "". */
+type Reading = [
+  name: string,
+  help: string,
+  label: string | undefined,
+  values: (now: Readings) => Readonly<Record<string, number>>,
+];
+
 export class Metrics {
   readonly #collection = new Collection();
   #read: (() => Readings) | undefined;
@@ -86,49 +94,31 @@ export class Metrics {
     return new Counter({ name: `feldfon_${name}`, help, labelNames, registers: [this.#collection] });
   }
 
-  /** @param values by label value; without a label there is one, under "" */
-  /** A count that somebody else keeps, read at the moment of asking. */
-  #total(
-    name: string,
-    help: string,
-    label: string | undefined,
-    values: (now: Readings) => Readonly<Record<string, number>>,
-  ): void {
-    const read = () => this.#read?.();
-    new Counter({
-      name: `feldfon_${name}`,
-      help,
-      labelNames: label ? [label] : [],
-      registers: [this.#collection],
-      collect() {
-        this.reset();
-        const now = read();
-        if (!now) return;
-        for (const [key, value] of Object.entries(values(now))) this.inc(label ? { [label]: key } : {}, value);
-      },
-    });
+  /** A count that somebody else keeps. */
+  #total(...[name, help, label, values]: Reading): void {
+    new Counter(this.#readWhenAsked(name, help, label, values));
   }
 
-  #gauge(
-    name: string,
-    help: string,
-    label: string | undefined,
-    values: (now: Readings) => Record<string, number>,
-  ): void {
+  #gauge(...[name, help, label, values]: Reading): void {
+    new Gauge(this.#readWhenAsked(name, help, label, values));
+  }
+
+  /** What counters and gauges are made of whose values are kept elsewhere; one without a value now is missing. */
+  #readWhenAsked(...[name, help, label, values]: Reading) {
     const read = () => this.#read?.();
-    new Gauge({
+    return {
       name: `feldfon_${name}`,
       help,
       labelNames: label ? [label] : [],
       registers: [this.#collection],
-      collect() {
+      collect(this: Counter | Gauge) {
         this.reset();
         const now = read();
-        // A gauge without label would stay behind as 0.
         const found = now ? Object.entries(values(now)) : [];
+        // Without a label it would stay behind as 0.
         if (found.length === 0 && !label) this.remove();
-        for (const [key, value] of found) this.set(label ? { [label]: key } : {}, value);
+        for (const [key, value] of found) this.inc(label ? { [label]: key } : {}, value);
       },
-    });
+    };
   }
 }

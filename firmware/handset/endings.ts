@@ -1,5 +1,6 @@
 /** How each end of a call sounds and looks, and whether one press calls again. Its words are in texts-*.ts. */
-import type { CallEnd, Tone } from "./link.ts";
+import type { Tone } from "@feldfon/voice/port";
+import type { CallEnd } from "./link.ts";
 import type { Sign } from "./screens.ts";
 
 export interface EndingForm {

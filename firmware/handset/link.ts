@@ -7,22 +7,7 @@
  */
 import type { Uid } from "@feldfon/protocol/identity";
 import type { ConnectStep, UpdateStep } from "@feldfon/protocol/phone/orders";
-
-export type Tone =
-  | "none"
-  | "pips"
-  | "ringback"
-  | "ring"
-  | "busy"
-  | "congestion"
-  | "unobtainable"
-  | "declined"
-  | "silent"
-  | "offline"
-  | "self"
-  | "lost"
-  | "ended"
-  | "alarm";
+import type { Tone } from "@feldfon/voice/port";
 
 export type Command =
   | { do: "connect" }

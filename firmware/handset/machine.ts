@@ -19,18 +19,10 @@ import type { Button } from "@feldfon/hw/buttons/port";
 import type { NumpadKey } from "@feldfon/hw/numpad/port";
 import type { Uid } from "@feldfon/protocol/identity";
 import type { ConnectStep, UpdateStep } from "@feldfon/protocol/phone/orders";
+import type { Tone } from "@feldfon/voice/port";
 import { ENDINGS } from "./endings.ts";
 import { blocksForGood, faultOf, isRed } from "./faults.ts";
-import type {
-  AboutShown,
-  CallEnd,
-  ChangesShown,
-  Command,
-  ContactShown,
-  DirectoryShown,
-  LineEvent,
-  Tone,
-} from "./link.ts";
+import type { AboutShown, CallEnd, ChangesShown, Command, ContactShown, DirectoryShown, LineEvent } from "./link.ts";
 
 export interface StepDone {
   readonly step: ConnectStep;

@@ -152,14 +152,13 @@ export class ServerLine extends Line {
 
   /** The line was lost: all but the ticket is wiped. */
   keepResume(): ResumeTicket | undefined {
-    this.end();
-    if (this.channel.closed) return undefined;
-    if (this.ready) {
-      this.#relayKeys.deriveAll();
-      return this.channel.keepResume();
+    if (this.channel.closed || !this.ready) {
+      this.wipe();
+      return undefined;
     }
-    this.channel.wipe();
-    return undefined;
+    this.end();
+    this.#relayKeys.deriveAll();
+    return this.channel.keepResume();
   }
 
   /** A fault, a leave, a replacement: nothing remains. */

@@ -1,5 +1,6 @@
 /** What the simulator and its page say to each other: public values only, field by field. */
 import { LANGUAGES, type Language } from "@feldfon/hw/board/page/texts";
+import { objectIn } from "@feldfon/hw/board/page/wire";
 import type { ConnectStep } from "@feldfon/protocol/phone/orders";
 
 /** Somebody on the ladder: "server", or a handset's name. */
@@ -98,14 +99,7 @@ export type Order =
 
 /** One text message of the page; never throws. @returns `undefined` for whatever is none */
 export function parseOrder(text: string): Order | undefined {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-  if (typeof value !== "object" || value === null) return undefined;
-  const { do: what, handset, language } = value as Record<string, unknown>;
+  const { do: what, handset, language } = objectIn(text) ?? {};
   const ofAll = OF_ALL.find((known) => known === what);
   if (ofAll) return { do: ofAll };
   if (typeof handset !== "string") return undefined;

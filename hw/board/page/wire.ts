@@ -50,17 +50,20 @@ export type FromPage =
 
 /** One text message of a page; never throws. @returns `undefined` for whatever is none */
 export function parseFromPage(text: string): FromPage | undefined {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-  if (typeof value !== "object" || value === null) return undefined;
-  const { do: what, token, button, key, on } = value as Record<string, unknown>;
+  const { do: what, token, button, key, on } = objectIn(text) ?? {};
   if (what === "enter" && typeof token === "string") return { do: what, token };
   if (what === "press" && typeof button === "string") return { do: what, button };
   if (what === "key" && typeof key === "string") return { do: what, key };
   if ((what === "listen" || what === "speak") && typeof on === "boolean") return { do: what, on };
   return undefined;
+}
+
+/** What a text message holds; never throws. @returns `undefined` when it is no object */
+export function objectIn(text: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
 }

@@ -186,6 +186,22 @@ describe("telephone: call", () => {
     assert.deepEqual(winner.last("agreed")?.sas, loser.last("agreed")?.sas);
   });
 
+  it("keeps its relay keys when both lines are lost before anybody has asked for them", async () => {
+    const { server, a, b } = await connectedPair();
+    await a.calls.dial(b.uid);
+    await settle(a, b);
+    await b.calls.accept();
+    await settle(a, b);
+    for (const handset of [a, b]) handset.cut();
+    const [relay] = server.relays;
+    for (const [handset, { key }] of [
+      [a, relay!.a],
+      [b, relay!.b],
+    ] as const) {
+      assert.deepEqual(server.vault.reveal(key.slot()!), handset.vault.reveal(handset.last("relay")!.key));
+    }
+  });
+
   it("survives a lost server line while voice flows, and says goodbye after the resume", async () => {
     const { a, b } = await connectedPair();
     await a.calls.dial(b.uid);
