@@ -25,11 +25,16 @@ export function u32(value: number): Buffer {
 
 /** Epochs, counters and times stay below 2^53, so a number holds them; the wire has room for 64 bits. */
 export function u64(value: number): Buffer {
-  if (!Number.isSafeInteger(value)) throw new RangeError(`${value} is no integer that a number holds exactly`);
   const bytes = Buffer.allocUnsafe(8);
-  bytes.writeUInt32BE(Math.floor(value / 0x1_0000_0000), 0);
-  bytes.writeUInt32BE(value % 0x1_0000_0000, 4);
+  putU64(bytes, value, 0);
   return bytes;
+}
+
+/** `u64` into its place. */
+export function putU64(bytes: Buffer, value: number, at: number): void {
+  if (!Number.isSafeInteger(value)) throw new RangeError(`${value} is no integer that a number holds exactly`);
+  bytes.writeUInt32BE(Math.floor(value / 0x1_0000_0000), at);
+  bytes.writeUInt32BE(value % 0x1_0000_0000, at + 4);
 }
 
 /** u32 length | x */

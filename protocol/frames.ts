@@ -16,12 +16,7 @@ export const MAX_UNPROVEN_BODY_BYTES = 16 * 1024;
 
 /** @throws {ProtocolError} `frame-too-long` */
 export function encodeFrame(body: Uint8Array): Buffer {
-  return concat(encodeFrameHeader(body.length), body);
-}
-
-/** What stands in front of the body, for those who send it without copying it. @throws {ProtocolError} `frame-too-long` */
-export function encodeFrameHeader(bodyBytes: number): Buffer {
-  return u32(checkedLength(bodyBytes, MAX_BODY_BYTES));
+  return concat(u32(checkedLength(body.length, MAX_BODY_BYTES)), body);
 }
 
 /** Yields whole bodies as the wire delivers their bytes, oldest first. No byte is copied twice, and a whole frame never. */

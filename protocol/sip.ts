@@ -253,7 +253,6 @@ function fitsCSeq(draft: Draft, { number, method }: SipHead["cseq"]): boolean {
   return number >= 1 && number <= MAX_CSEQ && (draft.method === undefined || draft.method === method);
 }
 
-const HEX = /^[0-9a-f]*$/;
 const WORD = /^[a-z0-9-]+$/;
 
 /**
@@ -285,10 +284,7 @@ class HeadReader {
 
   /** Exactly so many digits 0-9 a-f. */
   hex(digits: number): string | undefined {
-    const cut = this.#text.slice(this.#at, this.#at + digits);
-    if (cut.length < digits || !HEX.test(cut)) return undefined;
-    this.#at += digits;
-    return cut;
+    return this.#run(isHexDigit, digits) < digits ? undefined : this.#cut(digits);
   }
 
   /** At most so many digits, without a zero in front. */
@@ -318,9 +314,7 @@ class HeadReader {
 
   /** How many characters of a kind come now, as far as anybody wants to know. */
   #run(isOfKind: (code: number) => boolean, most: number): number {
-    let length = 0;
-    while (length < most && isOfKind(this.#text.charCodeAt(this.#at + length))) length++;
-    return length;
+    return runOf(this.#text, this.#at, isOfKind, most);
   }
 
   #cut(length: number): string {
@@ -344,7 +338,7 @@ class HeadWriter {
 
   /** Exactly so many digits 0-9 a-f. */
   hex(value: string | undefined, digits: number): boolean {
-    return value?.length === digits && HEX.test(value) && this.put(value);
+    return value?.length === digits && runOf(value, 0, isHexDigit, digits) === digits && this.put(value);
   }
 
   /** At most so many digits. */
@@ -366,6 +360,13 @@ class HeadWriter {
   }
 }
 
+function runOf(text: string, at: number, isOfKind: (code: number) => boolean, most: number): number {
+  let length = 0;
+  while (length < most && isOfKind(text.charCodeAt(at + length))) length++;
+  return length;
+}
+
+const isHexDigit = (code: number): boolean => (code >= 0x30 && code <= 0x39) || (code >= 0x61 && code <= 0x66);
 const isDigit = (code: number): boolean => code >= 0x30 && code <= 0x39;
 const isWordLetter = (code: number): boolean => isDigit(code) || (code >= 0x61 && code <= 0x7a) || code === 0x2d;
 
@@ -401,19 +402,23 @@ export function bodyBytes({ body, pieces }: Pick<Draft, "body" | "pieces">): num
 
 /** @throws {ProtocolError} `bad-sip` on a message that `parseSip` would not give back as it is */
 export function encodeSip(message: SipMessage): Buffer {
-  const head = headOf(message);
-  const bytes = Buffer.allocUnsafe(head.length + bodyBytes(message));
-  let at = bytes.write(head, "latin1");
-  for (const piece of message.pieces ?? [message.body]) {
-    bytes.set(piece, at);
-    at += piece.length;
-  }
-  return bytes;
+  const { bytes, write } = sipWriter(message);
+  const whole = Buffer.allocUnsafe(bytes);
+  write(whole);
+  return whole;
 }
 
-/** All in front of the body, for those who send that without copying it. @throws {ProtocolError} as `encodeSip` */
-export function encodeSipHead(message: SipMessage): Buffer {
-  return Buffer.from(headOf(message), "latin1");
+/** `encodeSip` for those who have a place for it. @returns how many bytes it takes, and how to write them there */
+export function sipWriter(message: SipMessage): { bytes: number; write(place: Buffer): void } {
+  const head = headOf(message);
+  const write = (place: Buffer) => {
+    let at = place.write(head, "latin1");
+    for (const piece of message.pieces ?? [message.body]) {
+      place.set(piece, at);
+      at += piece.length;
+    }
+  };
+  return { bytes: head.length + bodyBytes(message), write };
 }
 
 function headOf(message: SipMessage): string {

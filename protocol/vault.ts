@@ -134,10 +134,12 @@ export interface Vault {
    * @returns ciphertext | tag (16)
    */
   seal(slot: Slot<"stream-seal" | "packet-seal">, counter: number, aad: Uint8Array, clear: Uint8Array): Buffer;
-  /** `seal` of a long text in pieces. @returns the ciphertext of each, then the tag: none of it is copied */
-  sealPieces(slot: Slot<"stream-seal">, counter: number, aad: Uint8Array, clear: readonly Uint8Array[]): Buffer[];
+  /** `seal` of a frame where it stands. @param place clear text and room for the tag (16); then ciphertext | tag */
+  sealInPlace(slot: Slot<"stream-seal" | "packet-seal">, counter: number, aad: Uint8Array, place: Uint8Array): void;
   /** Same counter rules; a failed open does not move the counter. @throws {VaultError} `counter`, `forged` */
   open(slot: Slot<"stream-open" | "packet-open">, counter: number, aad: Uint8Array, sealed: Uint8Array): Buffer;
+  /** `open` of a frame where it stands. @param place ciphertext | tag; then the clear text and a tag to forget, zeros when it is forged */
+  openInPlace(slot: Slot<"stream-open" | "packet-open">, counter: number, aad: Uint8Array, place: Uint8Array): void;
 
   /** Takes the slot over: it is wiped when the sender is closed and serves nothing else from now on. */
   srtpSender(slot: Slot<"packet-seal">, profile: MediaProfile): SrtpSender;

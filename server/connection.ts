@@ -11,7 +11,7 @@ import { ResumeServer } from "@feldfon/protocol/channel/resume";
 import type { SealedChannel } from "@feldfon/protocol/channel/sealed";
 import { ChannelServer } from "@feldfon/protocol/channel/server";
 import { ProtocolError } from "@feldfon/protocol/errors";
-import { encodeFrame, encodeFrameHeader, FrameReader, MAX_BODY_BYTES } from "@feldfon/protocol/frames";
+import { encodeFrame, FrameReader, MAX_BODY_BYTES } from "@feldfon/protocol/frames";
 import type { PublicKey } from "@feldfon/protocol/identity";
 import { STEP_MS } from "@feldfon/protocol/phone/line";
 import { ServerLine } from "@feldfon/protocol/phone/server-line";
@@ -25,8 +25,6 @@ import type { Closable, PhoneService } from "./service.ts";
 import type { BatchSigner } from "./signer.ts";
 import type { Trace } from "./trace.ts";
 
-/** A shorter frame is sooner copied behind its header than written in two pieces. */
-const COPIED_BYTES = 4_096;
 /** Stands in R1's head. */
 const RESUME_LINE = "\r\nFeldfon: r1\r\n";
 
@@ -219,8 +217,7 @@ export class Connection implements Closable {
       resumed,
       now,
       outlet: {
-        send: (body) => this.#sendFrame(body),
-        sendPieces: (pieces) => this.#sendPieces(pieces),
+        send: (frame) => this.#sendFrame(frame),
         passed: ({ direction, kind, size }) => {
           this.#trace(kind, size, direction);
           if (direction === "received" && !/^[0-9]/.test(kind)) this.#admitRequest();
@@ -236,21 +233,14 @@ export class Connection implements Closable {
     throw new ProtocolError("too-many-requests", "more requests came than a handset may send");
   }
 
-  #sendFrame(body: Buffer): void {
-    if (body.length < COPIED_BYTES) this.#outbox.send(encodeFrame(body));
-    else this.#sendPieces([body]);
-  }
-
-  #sendPieces(pieces: readonly Buffer[]): void {
-    const bytes = pieces.reduce((sum, { length }) => sum + length, 0);
+  #sendFrame(frame: Buffer): void {
     // A large directory is no slow client: what it is shown at connect has to fit twice.
-    this.#outbox.limitBytes = Math.max(this.#outbox.limitBytes, 4 * bytes);
-    this.#outbox.send(encodeFrameHeader(bytes));
-    for (const piece of pieces) this.#outbox.send(piece);
+    this.#outbox.limitBytes = Math.max(this.#outbox.limitBytes, 4 * frame.length);
+    this.#outbox.send(frame);
   }
 
   #send(body: Buffer, kind: string): void {
-    this.#sendFrame(body);
+    this.#sendFrame(encodeFrame(body));
     this.#trace(kind, body.length, "sent");
   }
 

@@ -10,7 +10,7 @@ import { type Clock, systemClock, type Timer } from "./clock.ts";
 
 /** What an outbox needs of a net.Socket. */
 export interface Wire {
-  write(piece: Uint8Array, written: (error?: Error | null) => void): boolean;
+  write(piece: Uint8Array, written?: (error?: Error | null) => void): boolean;
   cork(): void;
   uncork(): void;
   end(): unknown;
@@ -33,6 +33,15 @@ export const OUTBOX_BYTES = 4 * 1024 * 1024;
 export const STALL_MS = 10_000;
 /** Handed to the socket at a time; so a line that takes 6.4 kB/s still shows progress. */
 const PIECE_BYTES = 64 * 1024;
+
+/** Those with something to say: one turn of the loop is enough for all of them. */
+let scheduled: Outbox[] = [];
+
+function flushScheduled(): void {
+  const now = scheduled;
+  scheduled = [];
+  for (const outbox of now) outbox.flush();
+}
 
 export class Outbox {
   readonly #wire: Wire;
@@ -95,23 +104,30 @@ export class Outbox {
   #schedule(): void {
     if (this.#scheduled || this.#writingBytes > 0) return;
     this.#scheduled = true;
-    setImmediate(() => {
-      this.#scheduled = false;
-      this.#flush();
-    });
+    if (scheduled.push(this) === 1) setImmediate(flushScheduled);
   }
 
-  #flush(): void {
+  /** For this file alone: the turn of the loop is over. */
+  flush(): void {
+    this.#scheduled = false;
     if (this.#state === "over") return;
     if (this.#queue.length === 0) {
       if (this.#state === "ending") this.#finish();
       return;
     }
-    const pieces: Buffer[] = [];
-    while (this.#queue.length > 0 && this.#writingBytes < PIECE_BYTES) pieces.push(this.#take());
     this.#watch();
+    const first = this.#take();
+    if (this.#queue.length === 0) {
+      this.#wire.write(first, this.#written);
+      return;
+    }
     this.#wire.cork();
-    for (const piece of pieces) this.#wire.write(piece, (error) => this.#written(piece.length, error));
+    let piece = first;
+    while (this.#queue.length > 0 && this.#writingBytes < PIECE_BYTES) {
+      this.#wire.write(piece);
+      piece = this.#take();
+    }
+    this.#wire.write(piece, this.#written);
     this.#wire.uncork();
   }
 
@@ -127,17 +143,18 @@ export class Outbox {
     return piece;
   }
 
-  #written(bytes: number, error: Error | null | undefined): void {
+  /** All that was handed over has gone. */
+  readonly #written = (error?: Error | null): void => {
     if (this.#state === "over") return;
     // The wire tells its owner why.
     if (error) {
       this.discard();
       return;
     }
-    this.#writingBytes -= bytes;
+    this.#writingBytes = 0;
     this.#moved = true;
-    if (this.#writingBytes === 0) this.#flush();
-  }
+    if (this.#queue.length > 0 || this.#state === "ending") this.flush();
+  };
 
   /** Each piece that goes gives the next one its time. One timer outlives many pieces: a wire that works never sees it. */
   #watch(): void {

@@ -6,13 +6,14 @@ export const ARENA_BYTES = 32 * 2 ** 20;
 /** Node's own 64 KiB are held as a whole by the least piece that somebody keeps. */
 const POOL_BYTES = 8 * 1024;
 /**
- * How far the heap may grow above what lives before all of it is collected, with so many lines. A server's heap is small
- * (16 MB for a hundred handsets) and V8's own measure collected it every 90 calls, which cost a sixth of each. With more
- * lines it may grow by as many bytes, not by as many per cent: garbage holds memory that never goes back.
+ * How far the heap may grow above what lives before all of it is collected: by as many bytes however many lines there
+ * are. By V8's own measure, a share of what lives, a small server collected its heap every 90 calls, and one that holds
+ * a thousand lines would hold their garbage too.
  */
-const HEAP_GROWING_PERCENT = 400;
-const HEAP_GROWING_LINES = 100;
-const LEAST_HEAP_GROWING_PERCENT = 20;
+const GARBAGE_BYTES = 64 * 2 ** 20;
+/** What lives without any line, and with each. */
+const LEAST_BYTES = 14 * 2 ** 20;
+const LINE_BYTES = 9 * 1024;
 
 export class ProcessMemory {
   #heapGrowingPercent = 0;
@@ -24,8 +25,7 @@ export class ProcessMemory {
 
   /** @param lines that are here now */
   fit(lines: number): void {
-    const share = (HEAP_GROWING_PERCENT * HEAP_GROWING_LINES) / Math.max(lines, HEAP_GROWING_LINES);
-    const percent = Math.max(LEAST_HEAP_GROWING_PERCENT, Math.round(share));
+    const percent = Math.round((100 * GARBAGE_BYTES) / (LEAST_BYTES + lines * LINE_BYTES));
     if (percent === this.#heapGrowingPercent) return;
     this.#heapGrowingPercent = percent;
     setFlagsFromString(`--heap-growing-percent=${percent}`);

@@ -66,6 +66,8 @@ export class PhoneService implements LineHost, BrokerHost {
   readonly #connections = new Map<ServerLine, Closable>();
   /** By ticket id, hex. */
   readonly #tickets = new Map<string, Kept>();
+  /** Their ids by uid: more than one when a lost line was not noticed before the next one. */
+  readonly #ticketsOf = new Map<Uid, readonly string[]>();
   /** Joiners whose phonebook is not acknowledged yet: the others' delta waits for them, 500 ms at most. */
   readonly #joining = new Set<ServerLine>();
   /** Of those whose batch is on disk: each is shown the directory in a turn of its own. */
@@ -162,7 +164,7 @@ export class PhoneService implements LineHost, BrokerHost {
       throw new ProtocolError("unknown-resume", "the handset's place is gone: it has to join again");
     }
     const { ticket } = line.channel;
-    if (ticket) this.#tickets.set(ticket.id.toString("hex"), { ticket, client: line.client, untilMs: undefined });
+    if (ticket) this.#keepTicket(ticket.id.toString("hex"), { ticket, client: line.client, untilMs: undefined });
     this.#metrics.connects.inc({ outcome: by === "sync" ? "resumed" : "joined" });
     if (by === "connect") this.#metrics.connectSeconds.observe((this.now() - connection.beganMs) / 1_000);
     this.#log.info(by === "sync" ? "handset back" : "handset here", { peer: uid, epoch: this.head().head.epoch });
@@ -235,7 +237,7 @@ export class PhoneService implements LineHost, BrokerHost {
     const current = this.#lines.get(uid)?.line === line;
     if (current) this.#lines.delete(uid);
     if (id && ticket && !ticket.spent) {
-      this.#tickets.set(id, { ticket, client: line.client, untilMs: this.now() + TICKET_MS });
+      this.#keepTicket(id, { ticket, client: line.client, untilMs: this.now() + TICKET_MS });
     }
     if (how === "left") return;
     // A newer line of the same handset may be on its way: then the place is that line's.
@@ -254,7 +256,7 @@ export class PhoneService implements LineHost, BrokerHost {
     this.#broker.tick(nowMs);
     for (const [id, { ticket, client, untilMs }] of this.#tickets) {
       if (!ticket.spent && (untilMs === undefined || untilMs > nowMs)) continue;
-      this.#tickets.delete(id);
+      this.#dropTicket(id, client.uid);
       if (ticket.spent) continue;
       ticket.wipe();
       if (!this.#lines.has(client.uid)) this.#broker.lineGone(client.uid);
@@ -267,6 +269,7 @@ export class PhoneService implements LineHost, BrokerHost {
     this.#clock.clearTimeout(this.#window);
     for (const { ticket } of this.#tickets.values()) ticket.wipe();
     this.#tickets.clear();
+    this.#ticketsOf.clear();
   }
 
   /** A second proven line of one key and name replaces the first: line closed, its calls end, resume key wiped. */
@@ -295,11 +298,25 @@ export class PhoneService implements LineHost, BrokerHost {
   }
 
   #forgetTickets(uid: Uid): void {
-    for (const [id, { ticket, client }] of this.#tickets) {
-      if (client.uid !== uid) continue;
+    for (const id of this.#ticketsOf.get(uid) ?? []) {
+      this.#tickets.get(id)?.ticket.wipe();
       this.#tickets.delete(id);
-      ticket.wipe();
     }
+    this.#ticketsOf.delete(uid);
+  }
+
+  #keepTicket(id: string, kept: Kept): void {
+    this.#tickets.set(id, kept);
+    const { uid } = kept.client;
+    const ids = this.#ticketsOf.get(uid) ?? [];
+    if (!ids.includes(id)) this.#ticketsOf.set(uid, [...ids, id]);
+  }
+
+  #dropTicket(id: string, uid: Uid): void {
+    this.#tickets.delete(id);
+    const ids = this.#ticketsOf.get(uid)?.filter((other) => other !== id) ?? [];
+    if (ids.length > 0) this.#ticketsOf.set(uid, ids);
+    else this.#ticketsOf.delete(uid);
   }
 
   /** Connect 7: once the joiners have their phonebook, or after 500 ms; at once when idle. */

@@ -23,8 +23,6 @@ const BEGINNING_BYTES = 2_048;
 export class QuickVault extends NodeVault {
   readonly #tables: VaultTables;
   readonly #keys = new WeakMap<KeyPair, SmoothKey>();
-  /** Zeros behind the beginning of the long frame that is looked at now. */
-  #long = Buffer.alloc(0);
 
   constructor() {
     const tables = vaultTables();
@@ -54,24 +52,22 @@ export class QuickVault extends NodeVault {
     return this.#tables.slots.put(slot, { use: "derive", bytes, counter: 0 });
   }
 
-  /** @returns of a long frame its beginning and zeros, good until the next one is opened */
-  override open(
+  /** Of a long frame its beginning, zeros behind it. */
+  override openInPlace(
     slot: Slot<"stream-open" | "packet-open">,
     counter: number,
     aad: Uint8Array,
-    sealed: Uint8Array,
-  ): Buffer {
-    if (sealed.length < LONG_BYTES) return super.open(slot, counter, aad, sealed);
+    place: Uint8Array,
+  ): void {
+    if (place.length < LONG_BYTES) return super.openInPlace(slot, counter, aad, place);
     const content = this.#tables.slots.get(slot);
     content.counter = counter + 1;
     const nonce = Buffer.from(content.bytes.subarray(KEY_BYTES));
     nonce.writeUInt32BE((nonce.readUInt32BE(8) ^ counter) >>> 0, 8);
     const key = createSecretKey(content.bytes.subarray(0, KEY_BYTES));
     const decipher = createDecipheriv("aes-256-gcm", key, nonce, { authTagLength: TAG_BYTES });
-    const bytes = sealed.length - TAG_BYTES;
-    if (this.#long.length < bytes) this.#long = Buffer.alloc(2 * bytes);
-    decipher.update(sealed.subarray(0, BEGINNING_BYTES)).copy(this.#long);
-    return this.#long.subarray(0, bytes);
+    place.set(decipher.update(place.subarray(0, BEGINNING_BYTES)));
+    place.fill(0, BEGINNING_BYTES, place.length - TAG_BYTES);
   }
 
   #keyOf(keyPair: KeyPair): SmoothKey {

@@ -36,7 +36,7 @@ class SealedEnd implements BrokerEnd {
   }
 
   send(clear: Buffer): void {
-    this.#outbox.send(encodeFrame(this.channel.seal(clear)));
+    this.#outbox.send(this.channel.sealFrame(clear.length, (place) => place.set(clear)));
   }
 
   wrapFor(other: this): { own: Buffer; other: Buffer } {

@@ -36,7 +36,11 @@ export async function connectSealed(
     if (handset) return void handset.take(clear);
     // The first frame is the number of the line.
     const sealed = channel;
-    handset = new PeerHandset(stepBytes, { send: (said) => socket.write(encodeFrame(sealed.seal(said))) }, clear[0]!);
+    handset = new PeerHandset(
+      stepBytes,
+      { send: (said) => socket.write(sealed.sealFrame(said.length, (place) => place.set(said))) },
+      clear[0]!,
+    );
     return handset;
   };
   return await new Promise((resolve, reject) => {

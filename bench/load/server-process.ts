@@ -1,7 +1,6 @@
 /** A server in a process of its own, with a folder that goes with it; it may be killed and started again. */
-import { type ChildProcess, fork } from "node:child_process";
+import { type ChildProcess, execFileSync, fork } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
 import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -10,10 +9,12 @@ import type { StoredState } from "@feldfon/server/store-port";
 import type { ServerPlace } from "./handset.ts";
 import type { ServerAnswers, ServerQuestion } from "./server.ts";
 
-/** What its command sets before it starts Node. */
-function environment(): NodeJS.ProcessEnv {
-  const command = readFileSync(path.join(import.meta.dirname, "..", "..", "bin", "feldfon-server"), "utf8");
-  return Object.fromEntries([...command.matchAll(/^export (\w+)=(\w+)$/gm)].map(([, name, value]) => [name!, value]));
+/** As its command sets it before it starts Node. */
+export function serverEnvironment(): NodeJS.ProcessEnv {
+  const file = path.join(import.meta.dirname, "..", "..", "server", "environment.sh");
+  const all = execFileSync("/bin/sh", ["-c", '. "$0"; exec env -0', file], { encoding: "utf8" });
+  const pairs = all.matchAll(/([^=\0]+)=([^\0]*)\0/g);
+  return Object.fromEntries([...pairs].map(([, name, value]) => [name!, value]));
 }
 
 export class ServerProcess {
@@ -107,7 +108,7 @@ export class ServerProcess {
     const child = fork(path.join(import.meta.dirname, "server.ts"), [this.#folder, ...flags], {
       // FELDFON_SERVER_NODE: flags of its Node, such as --cpu-prof.
       execArgv: ["--expose-gc", ...(process.env.FELDFON_SERVER_NODE?.split(" ") ?? [])],
-      env: { ...process.env, ...environment(), ...env },
+      env: { ...serverEnvironment(), ...env },
       stdio: ["ignore", "ignore", "inherit", "ipc"],
     });
     this.#child = child;

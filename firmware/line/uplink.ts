@@ -156,7 +156,7 @@ export class Uplink {
     this.#options.connecting(ticket !== undefined);
     const socket = await this.#dial();
     const outlet: LineOutlet = {
-      send: (body) => socket.write(encodeFrame(body)),
+      send: (frame) => socket.write(frame),
       passed: this.#options.passed,
     };
     const half = ticket ? this.#resuming(ticket, outlet) : this.#fresh(outlet);
@@ -210,14 +210,14 @@ export class Uplink {
     const { vault, keyPair, serverUid, begin, exchanged, passed } = this.#options;
     const client = new ChannelClient({ vault, keyPair, serverUid });
     const m1 = client.start();
-    outlet.send(m1);
+    outlet.send(encodeFrame(m1));
     passed({ direction: "sent", kind: "REGISTER m1", size: m1.length });
     return async (body) => {
       passed({ direction: "received", kind: "401 m1", size: body.length });
       const { m4, channel, serverKey } = await client.receive(body);
       this.#serverKey = serverKey;
       exchanged();
-      outlet.send(m4);
+      outlet.send(encodeFrame(m4));
       passed({ direction: "sent", kind: "REGISTER m4", size: m4.length });
       return begin({ channel, serverKey, callId: client.callId, usedCSeq: 2, resumed: false, outlet });
     };
@@ -227,7 +227,7 @@ export class Uplink {
     const { vault, own, begin, passed } = this.#options;
     const client = new ResumeClient({ vault, ticket, uid: own });
     const r1 = client.start();
-    outlet.send(r1);
+    outlet.send(encodeFrame(r1));
     passed({ direction: "sent", kind: "REGISTER r1", size: r1.length });
     return async (body) => {
       passed({ direction: "received", kind: "200 r1", size: body.length });

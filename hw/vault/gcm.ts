@@ -14,21 +14,11 @@ export const KEY_AND_IV_BYTES = KEY_BYTES + NONCE_BYTES;
 
 /** @returns ciphertext | tag */
 export function gcmSeal(key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, clear: Uint8Array): Buffer {
-  return Buffer.concat(gcmSealPieces(key, nonce, aad, [clear]));
-}
-
-/** @returns the ciphertext of each piece, then the tag */
-export function gcmSealPieces(
-  key: Uint8Array,
-  nonce: Uint8Array,
-  aad: Uint8Array,
-  clear: readonly Uint8Array[],
-): Buffer[] {
   const cipher = createCipheriv("aes-256-gcm", createSecretKey(key), nonce, { authTagLength: TAG_BYTES });
   cipher.setAAD(aad);
-  const sealed = clear.map((piece) => cipher.update(piece));
+  const sealed = cipher.update(clear);
   cipher.final();
-  return [...sealed, cipher.getAuthTag()];
+  return Buffer.concat([sealed, cipher.getAuthTag()]);
 }
 
 /** @returns undefined when the tag does not fit; nothing of the clear text is let out before */

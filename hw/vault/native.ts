@@ -95,6 +95,8 @@ export interface NativeRealm {
   rekey(slot: Slot, salt: Uint8Array, info: Uint8Array): void;
   seal(slot: Slot, counter: number, aad: Uint8Array, clear: Uint8Array, sealed: Uint8Array): void;
   open(slot: Slot, counter: number, aad: Uint8Array, sealed: Uint8Array, clear: Uint8Array): void;
+  sealInPlace(slot: Slot, counter: number, aad: Uint8Array, place: Uint8Array): void;
+  openInPlace(slot: Slot, counter: number, aad: Uint8Array, place: Uint8Array): void;
   srtpSender(slot: Slot, ssrc: number, ratchetSalt: Uint8Array, ratchetInfo: Uint8Array): void;
   srtpReceiver(slot: Slot, ssrc: number, ratchetSalt: Uint8Array, ratchetInfo: Uint8Array): void;
   srtpSeal(slot: Slot, payload: Uint8Array, timestamp: number, packet: Uint8Array): void;
@@ -246,26 +248,18 @@ export class NativeVault implements Vault {
     return sealed;
   }
 
-  /** In place, so that the pieces are brought together and sealed by one copy and one call. */
-  sealPieces(slot: Slot<"stream-seal">, counter: number, aad: Uint8Array, clear: readonly Uint8Array[]): Buffer[] {
-    if ((slot as Slot).use === "packet-seal") throw refusal("wrong-use", 0);
-    const clearBytes = clear.reduce((bytes, piece) => bytes + piece.length, 0);
-    const sealed = Buffer.allocUnsafe(clearBytes + TAG_BYTES);
-    const pieces: Buffer[] = [];
-    let at = 0;
-    for (const piece of clear) {
-      sealed.set(piece, at);
-      pieces.push(sealed.subarray(at, at + piece.length));
-      at += piece.length;
-    }
-    this.#native.seal(slot, counter, aad, sealed.subarray(0, clearBytes), sealed);
-    return [...pieces, sealed.subarray(clearBytes)];
+  sealInPlace(slot: Slot<"stream-seal" | "packet-seal">, counter: number, aad: Uint8Array, place: Uint8Array): void {
+    this.#native.sealInPlace(slot, counter, aad, place);
   }
 
   open(slot: Slot<"stream-open" | "packet-open">, counter: number, aad: Uint8Array, sealed: Uint8Array): Buffer {
     const clear = Buffer.allocUnsafe(Math.max(sealed.length - TAG_BYTES, 0));
     this.#native.open(slot, counter, aad, sealed, clear);
     return clear;
+  }
+
+  openInPlace(slot: Slot<"stream-open" | "packet-open">, counter: number, aad: Uint8Array, place: Uint8Array): void {
+    this.#native.openInPlace(slot, counter, aad, place);
   }
 
   srtpSender(slot: Slot<"packet-seal">, { ssrc, ratchet }: MediaProfile): SrtpSender {

@@ -17,7 +17,7 @@ import type {
   VaultStatus,
 } from "@feldfon/protocol/vault";
 import { type Algorithm, generate, mlKemDecapsulate, mlKemEncapsulate, x25519 } from "./agreement.ts";
-import { gcmOpen, gcmSeal, gcmSealPieces, hkdf, hmac, KEY_AND_IV_BYTES, KEY_BYTES, NONCE_BYTES } from "./gcm.ts";
+import { gcmOpen, gcmSeal, hkdf, hmac, KEY_AND_IV_BYTES, KEY_BYTES, NONCE_BYTES, TAG_BYTES } from "./gcm.ts";
 import { eraseSlot, HandleTable, overwrite, ownCopy, type SlotContent } from "./handles.ts";
 import { coreLimits } from "./hardening.ts";
 import {
@@ -252,9 +252,11 @@ export class NodeVault implements Vault {
     return gcmSeal(key, nonce, aad, clear);
   }
 
-  sealPieces(slot: Slot<"stream-seal">, counter: number, aad: Uint8Array, clear: readonly Uint8Array[]): Buffer[] {
-    const { key, nonce } = this.#sealing(this.#contentOf(slot, "stream-seal"), counter);
-    return gcmSealPieces(key, nonce, aad, clear);
+  sealInPlace(slot: Slot<"stream-seal" | "packet-seal">, counter: number, aad: Uint8Array, place: Uint8Array): void {
+    const content = this.#contentOf(slot, "stream-seal", "packet-seal");
+    if (place.length < TAG_BYTES) throw new VaultError("wrong-length", "no room came for the tag");
+    const { key, nonce } = this.#sealing(content, counter);
+    place.set(gcmSeal(key, nonce, aad, place.subarray(0, place.length - TAG_BYTES)));
   }
 
   #sealing(content: SlotContent, counter: number): { key: Buffer; nonce: Buffer } {
@@ -264,7 +266,21 @@ export class NodeVault implements Vault {
   }
 
   open(slot: Slot<"stream-open" | "packet-open">, counter: number, aad: Uint8Array, sealed: Uint8Array): Buffer {
+    return this.#opened(this.#contentOf(slot, "stream-open", "packet-open"), counter, aad, sealed);
+  }
+
+  openInPlace(slot: Slot<"stream-open" | "packet-open">, counter: number, aad: Uint8Array, place: Uint8Array): void {
     const content = this.#contentOf(slot, "stream-open", "packet-open");
+    try {
+      place.set(this.#opened(content, counter, aad, place));
+    } catch (error) {
+      if (error instanceof VaultError && error.code === "forged")
+        place.fill(0, 0, Math.max(0, place.length - TAG_BYTES));
+      throw error;
+    }
+  }
+
+  #opened(content: SlotContent, counter: number, aad: Uint8Array, sealed: Uint8Array): Buffer {
     checkCounter(content, counter);
     const { bytes } = content;
     const clear = gcmOpen(bytes.subarray(0, KEY_BYTES), this.#frameNonce(bytes, counter), aad, sealed);

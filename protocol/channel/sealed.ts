@@ -18,11 +18,11 @@
  * `closed` after `wipe()` or `keepResume()`; `join`, `switchSeal`, `switchOpen`, `relayKey` in a wrong place
  * `out-of-order`.
  */
-import { ByteReader, concat, equalBytes, u32, u64 } from "../bytes.ts";
+import { ByteReader, equalBytes, putU64 } from "../bytes.ts";
 import { StreamCounter } from "../counters.ts";
 import { kdf, labelled, transcript } from "../crypto/transcript.ts";
 import { ProtocolError, VaultError } from "../errors.ts";
-import { MAX_BODY_BYTES } from "../frames.ts";
+import { HEADER_BYTES, MAX_BODY_BYTES } from "../frames.ts";
 import type { Uid } from "../identity.ts";
 import type { Slot, Vault } from "../vault.ts";
 import { ResumeTicket } from "./ticket.ts";
@@ -40,7 +40,12 @@ const OVERHEAD_BYTES = COUNTER_BYTES + TAG_BYTES;
 const SECRET_BYTES = 32;
 const STREAM_KEY_BYTES = 44;
 
+/** In a frame, its header included: where what is sealed begins. */
+const CLEAR_AT = HEADER_BYTES + COUNTER_BYTES;
+
 const ZEROS = Buffer.alloc(PAD_BYTES);
+/** Of the frame that is sealed or opened now. */
+const AAD = Buffer.alloc(CLEAR_AT);
 
 /** The longest SIP message whose frame body stays within 10 MiB. */
 export const MAX_CLEAR_BYTES = Math.floor((MAX_BODY_BYTES - OVERHEAD_BYTES) / PAD_BYTES) * PAD_BYTES - LENGTH_BYTES;
@@ -117,48 +122,50 @@ export class SealedChannel {
    * @returns a whole frame body. @throws {ProtocolError} `frame-too-long` above `MAX_CLEAR_BYTES`, `closed`
    */
   seal(clear: Uint8Array): Buffer {
-    this.#maySeal(clear.length);
-    const { slot, next } = this.#seal;
-    const padded = pad(clear);
-    const counter = u64(next);
-    const sealed = this.#vault.seal(slot, next, concat(u32(padded.length + OVERHEAD_BYTES), counter), padded);
-    this.#seal.advance();
-    return concat(counter, sealed);
-  }
-
-  /** `seal` of a long message, of which no byte is copied. @returns the frame body in pieces */
-  sealPieces(clear: readonly Uint8Array[]): Buffer[] {
-    const clearBytes = clear.reduce((bytes, piece) => bytes + piece.length, 0);
-    this.#maySeal(clearBytes);
-    const { slot, next } = this.#seal;
-    const counter = u64(next);
-    const padded = paddedBytes(clearBytes);
-    const zeros = ZEROS.subarray(0, padded - LENGTH_BYTES - clearBytes);
-    const aad = concat(u32(padded + OVERHEAD_BYTES), counter);
-    const sealed = this.#vault.sealPieces(slot, next, aad, [u32(clearBytes), ...clear, zeros]);
-    this.#seal.advance();
-    return [counter, ...sealed];
+    return this.sealFrame(clear.length, (place) => place.set(clear)).subarray(HEADER_BYTES);
   }
 
   /**
-   * @param body a whole frame body
+   * @param clearBytes of the SIP message. @param write puts it into its place, where it is sealed
+   * @returns the whole frame, its header too: no byte of it is copied. @throws {ProtocolError} as `seal`
+   */
+  sealFrame(clearBytes: number, write: (place: Buffer) => void): Buffer {
+    this.#maySeal(clearBytes);
+    const { slot, next } = this.#seal;
+    const paddedEnd = CLEAR_AT + paddedBytes(clearBytes);
+    const frame = Buffer.allocUnsafe(paddedEnd + TAG_BYTES);
+    frame.writeUInt32BE(frame.length - HEADER_BYTES);
+    putU64(frame, next, HEADER_BYTES);
+    frame.writeUInt32BE(clearBytes, CLEAR_AT);
+    const textAt = CLEAR_AT + LENGTH_BYTES;
+    write(frame.subarray(textAt, textAt + clearBytes));
+    frame.fill(0, textAt + clearBytes, paddedEnd);
+    AAD.set(frame.subarray(0, CLEAR_AT));
+    this.#vault.sealInPlace(slot, next, AAD, frame.subarray(CLEAR_AT));
+    this.#seal.advance();
+    return frame;
+  }
+
+  /**
+   * @param body a whole frame body; it is opened where it stands and belongs to the channel from now on
    * @returns the SIP message
    * @throws {ProtocolError} `malformed` (sizes, padding), `bad-counter`, `unauthentic`, `closed`
    */
-  open(body: Uint8Array): Buffer {
+  open(body: Buffer): Buffer {
     this.#mustBeOpen();
     const paddedLength = body.length - OVERHEAD_BYTES;
     if (paddedLength < PAD_BYTES || paddedLength % PAD_BYTES !== 0) {
       throw new ProtocolError("malformed", `a sealed frame of ${body.length} bytes came, not 24 and a multiple of 256`);
     }
-    const frame = new ByteReader(body, "sealed frame");
-    const counter = frame.u64();
+    const counter = new ByteReader(body, "sealed frame").u64();
     if (counter !== this.#open.next) {
       throw new ProtocolError("bad-counter", `counter ${counter} came, ${this.#open.next} was expected`);
     }
-    const padded = this.#unseal(counter, concat(u32(body.length), frame.before), frame.rest());
+    AAD.writeUInt32BE(body.length);
+    body.copy(AAD, HEADER_BYTES, 0, COUNTER_BYTES);
+    this.#unseal(counter, body.subarray(COUNTER_BYTES));
     this.#open.advance();
-    return unpad(padded);
+    return unpad(body.subarray(COUNTER_BYTES, body.length - TAG_BYTES));
   }
 
   /**
@@ -247,9 +254,9 @@ export class SealedChannel {
     return new Direction(this.#vault, slot, this.th);
   }
 
-  #unseal(counter: number, aad: Buffer, sealed: Buffer): Buffer {
+  #unseal(counter: number, place: Buffer): void {
     try {
-      return this.#vault.open(this.#open.slot, counter, aad, sealed);
+      this.#vault.openInPlace(this.#open.slot, counter, AAD, place);
     } catch (cause) {
       if (cause instanceof VaultError && cause.code === "forged") {
         throw new ProtocolError("unauthentic", `frame ${counter} does not open`, { cause });
@@ -295,11 +302,6 @@ class Direction<Use extends "stream-seal" | "stream-open"> {
 
 function paddedBytes(clearBytes: number): number {
   return Math.ceil((LENGTH_BYTES + clearBytes) / PAD_BYTES) * PAD_BYTES;
-}
-
-function pad(clear: Uint8Array): Buffer {
-  const zeros = paddedBytes(clear.length) - LENGTH_BYTES - clear.length;
-  return concat(u32(clear.length), clear, ZEROS.subarray(0, zeros));
 }
 
 function unpad(padded: Buffer): Buffer {

@@ -6,16 +6,7 @@
  */
 import type { SealedChannel } from "../channel/sealed.ts";
 import { ProtocolError } from "../errors.ts";
-import {
-  bodyBytes,
-  encodeSip,
-  encodeSipHead,
-  type Method,
-  type Party,
-  parseSip,
-  type SipMessage,
-  type SipRequest,
-} from "../sip.ts";
+import { type Method, type Party, parseSip, type SipMessage, type SipRequest, sipWriter } from "../sip.ts";
 import { type AnswerListener, type AnswerParts, type RequestParts, Transactions } from "./transactions.ts";
 
 /** PING when nothing was sent or nothing was heard for this long. */
@@ -24,8 +15,6 @@ export const PING_MS = 20_000;
 export const SILENCE_MS = 60_000;
 /** For each step until the phonebook is acknowledged. */
 export const STEP_MS = 5_000;
-/** A shorter body is sooner copied behind its head than sealed and sent in pieces. */
-const COPIED_BYTES = 16_384;
 
 /** One message that passed, without its contents. */
 export interface Passed {
@@ -38,11 +27,14 @@ export interface Passed {
 }
 
 export interface LineOutlet {
-  /** One whole frame body, in the order of the calls. */
-  send(body: Buffer): void;
-  /** The same of a long frame body, in pieces; without this they are joined. */
-  sendPieces?(pieces: readonly Buffer[]): void;
+  /** One whole frame, its header too, in the order of the calls. It belongs to the outlet now. */
+  send(frame: Buffer): void;
   passed(message: Passed): void;
+}
+
+interface Awaited {
+  untilMs: number;
+  what: string;
 }
 
 export interface LineOptions {
@@ -72,8 +64,8 @@ export abstract class Line {
   protected readonly now: () => number;
   readonly #answerMs: number;
   readonly #outlet: LineOutlet;
-  /** Answers that have to come by a time, oldest first. */
-  readonly #awaited = new Set<{ untilMs: number; what: string }>();
+  /** Answers that have to come by a time, oldest first; few, mostly one. */
+  #awaited: Awaited[] = [];
   #sentAtMs: number;
   #heardAtMs: number;
   /** A PING is on its way. */
@@ -157,10 +149,10 @@ export abstract class Line {
 
   /** Sends a request whose final answer has to come in time. */
   protected ask(method: Method, parts: RequestParts, listener: AnswerListener, withinMs = this.#answerMs): SipRequest {
-    const awaited = { untilMs: this.now() + withinMs, what: `${method} ${parts.feldfon ?? ""}`.trim() };
-    this.#awaited.add(awaited);
+    const { feldfon } = parts;
+    const { heard } = this.expect(feldfon === undefined ? method : `${method} ${feldfon}`, withinMs);
     return this.request(method, parts, (answer) => {
-      if (answer.status >= 200) this.#awaited.delete(awaited);
+      if (answer.status >= 200) heard();
       return listener(answer);
     });
   }
@@ -168,13 +160,17 @@ export abstract class Line {
   /** Something the other end has to say unasked, until `heard` is called. */
   protected expect(what: string, withinMs: number): { heard(): void } {
     const awaited = { untilMs: this.now() + withinMs, what };
-    this.#awaited.add(awaited);
-    return { heard: () => this.#awaited.delete(awaited) };
+    this.#awaited.push(awaited);
+    const heard = () => {
+      const at = this.#awaited.indexOf(awaited);
+      if (at >= 0) this.#awaited.splice(at, 1);
+    };
+    return { heard };
   }
 
   protected end(): void {
     this.#ended = true;
-    this.#awaited.clear();
+    this.#awaited = [];
   }
 
   /** Takes a request that is admitted. */
@@ -196,22 +192,8 @@ export abstract class Line {
 
   #send(message: SipMessage): void {
     this.#sentAtMs = this.now();
-    const size = bodyBytes(message) < COPIED_BYTES ? this.#sendWhole(message) : this.#sendPieces(message);
-    this.#outlet.passed({ direction: "sent", kind: kindOf(message), size });
-  }
-
-  #sendWhole(message: SipMessage): number {
-    const clear = encodeSip(message);
-    this.#outlet.send(this.channel.seal(clear));
-    return clear.length;
-  }
-
-  /** A directory that is shown to a thousand handsets is copied for none of them. */
-  #sendPieces(message: SipMessage): number {
-    const head = encodeSipHead(message);
-    const sealed = this.channel.sealPieces([head, ...(message.pieces ?? [message.body])]);
-    if (this.#outlet.sendPieces) this.#outlet.sendPieces(sealed);
-    else this.#outlet.send(Buffer.concat(sealed));
-    return head.length + bodyBytes(message);
+    const { bytes, write } = sipWriter(message);
+    this.#outlet.send(this.channel.sealFrame(bytes, write));
+    this.#outlet.passed({ direction: "sent", kind: kindOf(message), size: bytes });
   }
 }

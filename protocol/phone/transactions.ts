@@ -41,14 +41,13 @@ interface Pending {
 /** No copy: a message is written before its maker goes on. */
 const viewOf = (body: Uint8Array = NOTHING): Buffer => Buffer.from(body.buffer, body.byteOffset, body.length);
 
-const keyOf = (callId: string, cseq: number, method: Method): string => `${callId}/${cseq}/${method}`;
-
 export class Transactions {
   readonly self: Party;
   readonly peer: Party;
   readonly callId: string;
   readonly #tag = hex(TAG_BYTES);
-  readonly #pending = new Map<string, Pending>();
+  /** Few at a time, mostly one. */
+  #pending: Pending[] = [];
   /** CSeq of the INVITE that came, by Call-ID, for the ACK or CANCEL that repeats it. */
   readonly #invitesSeen = new Map<string, number>();
   readonly #seen: RisingCounter;
@@ -64,7 +63,7 @@ export class Transactions {
   }
 
   get waiting(): number {
-    return this.#pending.size;
+    return this.#pending.length;
   }
 
   request(method: Method, parts: RequestParts, listener?: AnswerListener): SipRequest {
@@ -125,12 +124,12 @@ export class Transactions {
 
   /** No final answer will be taken any more, e.g. of a call that ended here. */
   forget(callId: string): void {
-    for (const [key, pending] of this.#pending) if (pending.request.callId === callId) this.#pending.delete(key);
+    this.#pending = this.#pending.filter(({ request }) => request.callId !== callId);
     this.#invitesSeen.delete(callId);
   }
 
   #remember(request: SipRequest, listener?: AnswerListener): SipRequest {
-    if (listener) this.#pending.set(keyOf(request.callId, request.cseq.number, request.method), { request, listener });
+    if (listener) this.#pending.push({ request, listener });
     return request;
   }
 
@@ -153,8 +152,12 @@ export class Transactions {
   }
 
   #admitAnswer(answer: SipResponse): AnswerListener | "unexpected" {
-    const key = keyOf(answer.callId, answer.cseq.number, answer.cseq.method);
-    const pending = this.#pending.get(key);
+    const { callId, cseq } = answer;
+    const at = this.#pending.findIndex(
+      ({ request }) =>
+        request.cseq.number === cseq.number && request.method === cseq.method && request.callId === callId,
+    );
+    const pending = this.#pending[at];
     if (!pending) return "unexpected";
     const { request, listener } = pending;
     if (answer.status < 200 && request.method !== "INVITE") {
@@ -168,7 +171,7 @@ export class Transactions {
     ) {
       throw new ProtocolError("bad-sip", `an answer to ${request.method} does not copy Via, From and To`);
     }
-    if (answer.status >= 200) this.#pending.delete(key);
+    if (answer.status >= 200) this.#pending.splice(at, 1);
     return listener;
   }
 }

@@ -7,15 +7,17 @@ import { ManualClock } from "./manual-clock.ts";
 
 /** A socket whose other end reads when it is told to. */
 class SlowWire implements Wire {
-  /** Pieces of each write to the system: what was corked together. */
+  /** Pieces of each write to the system: one, or what was corked together. */
   readonly writes: Buffer[][] = [];
   state: "open" | "ended" | "destroyed" = "open";
   #corked: { piece: Buffer; written: (error?: Error | null) => void }[] | undefined;
   #waiting: ((error?: Error | null) => void)[][] = [];
 
-  write(piece: Uint8Array, written: (error?: Error | null) => void): boolean {
-    assert.ok(this.#corked, "every write is part of a gathered one");
-    this.#corked.push({ piece: Buffer.from(piece), written });
+  write(piece: Uint8Array, written: (error?: Error | null) => void = () => {}): boolean {
+    const alone = this.#corked === undefined;
+    if (alone) this.cork();
+    this.#corked!.push({ piece: Buffer.from(piece), written });
+    if (alone) this.uncork();
     return true;
   }
 

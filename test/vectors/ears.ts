@@ -8,6 +8,7 @@ import { ResumeServer } from "@feldfon/protocol/channel/resume";
 import { SealedChannel, type Side } from "@feldfon/protocol/channel/sealed";
 import { ChannelServer } from "@feldfon/protocol/channel/server";
 import { transcript } from "@feldfon/protocol/crypto/transcript";
+import { HEADER_BYTES } from "@feldfon/protocol/frames";
 import type { Uid } from "@feldfon/protocol/identity";
 import {
   decodeAnswer,
@@ -81,10 +82,13 @@ export function listenTo(vault: TestingVault): void {
 }
 
 export function listenToChannels(): void {
-  const { seal } = SealedChannel.prototype;
-  SealedChannel.prototype.seal = function (clear) {
-    const frame = seal.call(this, clear);
-    heardFrame(this, Buffer.from(clear), frame);
+  const { sealFrame } = SealedChannel.prototype;
+  SealedChannel.prototype.sealFrame = function (clearBytes, write) {
+    const clear = Buffer.alloc(clearBytes);
+    write(clear);
+    const frame = sealFrame.call(this, clearBytes, write);
+    // It is opened where it stands.
+    heardFrame(this, clear, Buffer.from(frame.subarray(HEADER_BYTES)));
     return frame;
   };
 

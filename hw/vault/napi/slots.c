@@ -148,6 +148,13 @@ static napi_value rekey(napi_env env, napi_callback_info info) {
 
 /* ---- sealing ---- */
 
+/* (slot, counter, aad, place) */
+static bool take_frame(napi_env env, napi_callback_info info, skin_call *c, vault_record **slot, uint64_t *counter,
+                       vault_bytes *aad, vault_bytes *place) {
+  return call_begin(env, info, 4, c) && take_record(c, 0, slot) && take_whole(c, 1, COUNTER_MAX, VAULT_COUNTER, counter) &&
+         take_bytes(c, 2, aad) && take_bytes(c, 3, place);
+}
+
 /* (slot, counter, aad, clear, sealed) */
 static napi_value seal(napi_env env, napi_callback_info info) {
   skin_call c;
@@ -178,6 +185,28 @@ static napi_value open_sealed(napi_env env, napi_callback_info info) {
   size_t length = sealed.length < VAULT_TAG_BYTES ? 0 : sealed.length - VAULT_TAG_BYTES;
   if (!take_output(&c, 4, length, &clear)) return NULL;
   return done(&c, vault_open_sealed(slot->box.handle, counter, aad, sealed, clear));
+}
+
+/* (slot, counter, aad, clear | room for the tag) */
+static napi_value seal_in_place(napi_env env, napi_callback_info info) {
+  skin_call c;
+  vault_record *slot;
+  uint64_t counter;
+  vault_bytes aad, place;
+  if (!take_frame(env, info, &c, &slot, &counter, &aad, &place)) return NULL;
+  if (place.length < VAULT_TAG_BYTES) return refuse(&c, VAULT_WRONG_LENGTH);
+  vault_bytes clear = {place.at, place.length - VAULT_TAG_BYTES};
+  return done(&c, vault_seal(slot->box.handle, counter, aad, clear, (uint8_t *)place.at));
+}
+
+/* (slot, counter, aad, ciphertext | tag) */
+static napi_value open_in_place(napi_env env, napi_callback_info info) {
+  skin_call c;
+  vault_record *slot;
+  uint64_t counter;
+  vault_bytes aad, place;
+  if (!take_frame(env, info, &c, &slot, &counter, &aad, &place)) return NULL;
+  return done(&c, vault_open_sealed(slot->box.handle, counter, aad, place, (uint8_t *)place.at));
 }
 
 /* ---- message authentication ---- */
@@ -225,6 +254,8 @@ const skin_function slot_functions[] = {
     {"rekey", rekey},
     {"seal", seal},
     {"open", open_sealed},
+    {"sealInPlace", seal_in_place},
+    {"openInPlace", open_in_place},
     {"mac", mac},
     {"macMatches", mac_matches},
     {NULL, NULL},

@@ -123,7 +123,16 @@ export function vaultContract(name: string, make: () => Vault): void {
         { name: "rekey", uses: ["stream-seal", "stream-open"], run: (slot) => vault.rekey(slot, SALT, INFO) },
         { name: "seal", uses: ["stream-seal", "packet-seal"], run: (slot) => vault.seal(slot, 0, NOTHING, TEXT) },
         { name: "open", uses: ["stream-open", "packet-open"], run: (slot) => vault.open(slot, 0, NOTHING, TEXT) },
-        { name: "sealPieces", uses: ["stream-seal"], run: (slot) => vault.sealPieces(slot, 0, NOTHING, [TEXT]) },
+        {
+          name: "sealInPlace",
+          uses: ["stream-seal", "packet-seal"],
+          run: (slot) => vault.sealInPlace(slot, 0, NOTHING, Buffer.alloc(TEXT.length + 16)),
+        },
+        {
+          name: "openInPlace",
+          uses: ["stream-open", "packet-open"],
+          run: (slot) => vault.openInPlace(slot, 0, NOTHING, Buffer.from(TEXT)),
+        },
         { name: "srtpSender", uses: ["packet-seal"], run: (slot) => vault.srtpSender(slot, PROFILE) },
         { name: "srtpReceiver", uses: ["packet-open"], run: (slot) => vault.srtpReceiver(slot, PROFILE) },
         { name: "mac", uses: ["mac"], run: (slot) => vault.mac(slot, TEXT) },
@@ -575,21 +584,38 @@ export function vaultContract(name: string, make: () => Vault): void {
         vault.wipe(slot);
       });
 
-      it("seal pieces as they seal the whole, and count them as one", async () => {
+      it("seal in place as they seal elsewhere, and count it as one", async () => {
         const { slot, bytes } = await knownSlot("stream-seal");
-        const long = randomBytes(70_001);
-        const cuts = [[0], [1, 1], [15, 16, 17], [long.length], [3, 65_539]];
-        for (const [counter, ends] of cuts.entries()) {
-          const pieces = [...ends, long.length].map((end, index) => long.subarray(ends[index - 1] ?? 0, end));
-          const sealed = vault.sealPieces(slot, counter, INFO, pieces);
-          assert.equal(sealed.length, pieces.length + 1);
-          assert.deepEqual(gcmOpened(bytes, counter, INFO, Buffer.concat(sealed)), long);
-          for (const wrong of [counter, counter + 2]) {
-            assert.throws(() => vault.sealPieces(slot, wrong, INFO, pieces), refuses("counter"));
+        const lengths = [0, 1, 16, 255, 70_001];
+        for (const [counter, length] of lengths.entries()) {
+          const clear = randomBytes(length);
+          const place = Buffer.concat([clear, Buffer.alloc(16)]);
+          for (const wrong of [counter - 1, counter + 1]) {
+            assert.throws(() => vault.sealInPlace(slot, wrong, INFO, place), refuses("counter"));
           }
+          vault.sealInPlace(slot, counter, INFO, place);
+          assert.deepEqual(gcmOpened(bytes, counter, INFO, place), clear);
         }
+        assert.throws(() => vault.sealInPlace(slot, lengths.length, INFO, Buffer.alloc(15)), refuses("wrong-length"));
+        vault.sealInPlace(slot, lengths.length, INFO, Buffer.alloc(16));
         vault.wipe(slot);
-        assert.throws(() => vault.sealPieces(slot, cuts.length, INFO, [long]), refuses("empty-slot"));
+        assert.throws(() => vault.sealInPlace(slot, lengths.length + 1, INFO, Buffer.alloc(16)), refuses("empty-slot"));
+      });
+
+      it("open in place, and leave zeros of what is forged", async () => {
+        const { slot, bytes } = await knownSlot("stream-open");
+        for (const [counter, length] of [0, 1, 16, 255, 65_537].entries()) {
+          const clear = randomBytes(length);
+          const forged = gcmSealed(bytes, counter, INFO, clear);
+          forged[length + 15]! ^= 1;
+          assert.throws(() => vault.openInPlace(slot, counter, INFO, forged), refuses("forged"));
+          assert.deepEqual(forged.subarray(0, length), Buffer.alloc(length));
+          const place = gcmSealed(bytes, counter, INFO, clear);
+          vault.openInPlace(slot, counter, INFO, place);
+          assert.deepEqual(place.subarray(0, length), clear);
+        }
+        assert.throws(() => vault.openInPlace(slot, 5, INFO, Buffer.alloc(15)), refuses("forged"));
+        vault.wipe(slot);
       });
 
       it("open what node:crypto has sealed, empty or long", async () => {

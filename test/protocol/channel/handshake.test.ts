@@ -559,7 +559,7 @@ describe("Channel: handshake, both ends face to face", () => {
         });
         if (other) {
           opened++;
-          const codes = [codeOf(() => other!.open(first)), codeOf(() => channel.open(other!.seal(first)))];
+          const codes = [codeOf(() => other!.open(Buffer.from(first))), codeOf(() => channel.open(other!.seal(first)))];
           assert.deepEqual(codes, ["unauthentic", "unauthentic"], `byte ${at}`);
           other.wipe();
         } else assert.ok(["unauthentic", "bad-sip", "out-of-order"].includes(code!), `byte ${at}: ${code}`);

@@ -215,7 +215,7 @@ describe("telephone: a message that cannot be sealed", () => {
       }
       await scene.play(...moves);
       const sent = a.wire.history.length;
-      server.vault.seal = () => {
+      server.vault.sealInPlace = () => {
         throw new VaultError("empty-slot", "the ground gives way");
       };
       await scene.play("a>");

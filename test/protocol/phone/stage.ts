@@ -27,6 +27,7 @@ import {
 } from "@feldfon/protocol/directory/phonebook";
 import { logLeaf, nextHead, type SignedHead, signHead } from "@feldfon/protocol/directory/tree-head";
 import { ProtocolError } from "@feldfon/protocol/errors";
+import { HEADER_BYTES } from "@feldfon/protocol/frames";
 import { PublicKey, type Uid } from "@feldfon/protocol/identity";
 import { type BrokerHost, CallBroker, type RelayEnd } from "@feldfon/protocol/phone/broker";
 import type { PhoneEvent } from "@feldfon/protocol/phone/events";
@@ -34,7 +35,7 @@ import { HandsetCalls } from "@feldfon/protocol/phone/handset-calls";
 import { HandsetLine } from "@feldfon/protocol/phone/handset-line";
 import type { Passed } from "@feldfon/protocol/phone/line";
 import { type JoinRefusal, type JoinRequest, type LineHost, ServerLine } from "@feldfon/protocol/phone/server-line";
-import { encodeSip, hex, parseSip, type SipMessage } from "@feldfon/protocol/sip";
+import { encodeSip, hex, parseSip, type SipMessage, sipWriter } from "@feldfon/protocol/sip";
 import type { KeyPair } from "@feldfon/protocol/vault";
 import { type TestingVault, testingVault } from "@feldfon/vault/testing";
 import { testKeyPair } from "../../keys.ts";
@@ -568,7 +569,7 @@ export class StageHandset {
       now,
       tell: (event) => this.events.push(event),
       outlet: {
-        send: (body) => wire.push({ from: "handset", body }),
+        send: (frame) => wire.push({ from: "handset", body: frame.subarray(HEADER_BYTES) }),
         passed: (message) => this.passed.push(message),
       },
     });
@@ -581,7 +582,7 @@ export class StageHandset {
       callId,
       usedCSeq,
       now,
-      outlet: { send: (body) => wire.push({ from: "server", body }), passed: () => {} },
+      outlet: { send: (frame) => wire.push({ from: "server", body: frame.subarray(HEADER_BYTES) }), passed: () => {} },
     });
     this.line = line;
     this.serverLine = serverLine;
@@ -616,11 +617,14 @@ export class StageHandset {
 
 /** Notes what an end says before it is sealed, and lets a test say something else. */
 function tap(channel: SealedChannel, from: End, wire: Wire): void {
-  const seal = channel.seal.bind(channel);
-  channel.seal = (clear) => {
+  const seal = channel.sealFrame.bind(channel);
+  channel.sealFrame = (clearBytes, write) => {
+    const clear = Buffer.alloc(clearBytes);
+    write(clear);
     const message = wire.edit({ from, message: parseSip(clear) });
     wire.spoken.push({ from, message });
-    return seal(encodeSip(message));
+    const edited = sipWriter(message);
+    return seal(edited.bytes, edited.write);
   };
 }
 
