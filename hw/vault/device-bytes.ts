@@ -24,7 +24,13 @@ export async function readDeviceSecret(device: DeviceSecret): Promise<Buffer> {
 
 /** @returns undefined when the program could not be run or said that it failed */
 function outputOf([program, ...args]: readonly string[]): Promise<Buffer | undefined> {
-  const settings = { encoding: "buffer", timeout: TIMEOUT_MS, killSignal: "SIGKILL", maxBuffer: 4096 } as const;
+  const settings = {
+    encoding: "buffer",
+    env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" },
+    timeout: TIMEOUT_MS,
+    killSignal: "SIGKILL",
+    maxBuffer: 4096,
+  } as const;
   return new Promise((resolve) => {
     const child = execFile(program!, args, settings, (error, stdout) => {
       if (!error) return resolve(stdout);

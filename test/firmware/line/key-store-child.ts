@@ -8,7 +8,7 @@ import fs from "node:fs";
 import promises from "node:fs/promises";
 import { syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
-import { DURESS, OTHER, PIN, type } from "./pins.ts";
+import { DURESS, OTHER, PIN, type } from "../../pins.ts";
 
 const [folder, what, at] = process.argv.slice(2) as [string, string, string];
 const [deed, pin] = what.split(" ") as [string, string | undefined];
@@ -28,8 +28,8 @@ function countCalls(place: any, names: readonly string[]): void {
   }
 }
 
-const { CHEAP } = await import("./pins.ts");
-const probe = await promises.open(join(import.meta.dirname, "pins.ts"));
+const { CHEAP } = await import("../../pins.ts");
+const probe = await promises.open(import.meta.filename);
 countCalls(Object.getPrototypeOf(probe), ["sync", "writeFile", "write"]);
 await probe.close();
 countCalls(promises, ["open", "rename", "rm"]);

@@ -11,7 +11,7 @@ import { NodeVault } from "@feldfon/vault";
 import { type Attempt, KeyStore, TRIES, waitAfter } from "../../../firmware/line/key-store.ts";
 import { refuses } from "../../hw/vault/contract.ts";
 import { keyPath, testKeyPair } from "../../keys.ts";
-import { CHEAP, DURESS, OTHER, PIN, type } from "./pins.ts";
+import { CHEAP, DURESS, OTHER, PIN, type } from "../../pins.ts";
 
 describe("the wait between tries", () => {
   it("grows with each wrong one: 0, 0, 0, 30 s, 5 min, then 1 h", () => {
