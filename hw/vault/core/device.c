@@ -21,7 +21,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WORDS_MOST = 32, TIMEOUT_MS = 10 * 1000, LOOK_AGAIN_MS = 5 };
+enum { WORDS_MOST = 32, LOOK_AGAIN_MS = 5 };
+
+#ifdef VAULT_TESTING
+int device_timeout_ms = 10 * 1000;
+#else
+enum { device_timeout_ms = 10 * 1000 };
+#endif
 
 static int64_t now_ms(void) {
   struct timespec now;
@@ -60,7 +66,7 @@ static int read_file(const char *path, uint8_t secret[DEVICE_SECRET_BYTES_MOST],
   int file = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
   if (file < 0) return 0;
   int done = fstat(file, &about) == 0 && S_ISREG(about.st_mode) &&
-             read_secret(file, secret, length, now_ms() + TIMEOUT_MS);
+             read_secret(file, secret, length, now_ms() + device_timeout_ms);
   (void)close(file);
   return done;
 }
@@ -118,7 +124,7 @@ static int ends_well(pid_t program, int64_t until) {
 
 static int read_command(char *const words[], uint8_t secret[DEVICE_SECRET_BYTES_MOST], size_t *length) {
   int ends[2];
-  int64_t until = now_ms() + TIMEOUT_MS;
+  int64_t until = now_ms() + device_timeout_ms;
   if (pipe2(ends, O_CLOEXEC) != 0) return 0;
   pid_t program = start(words, ends[1]);
   (void)close(ends[1]);

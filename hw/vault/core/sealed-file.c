@@ -15,13 +15,11 @@
  *
  * Argon2id wants 64 MiB, which no arena has: while it runs, long blocks get memory of their own (arena_allow_long).
  */
-#define OPENSSL_SUPPRESS_DEPRECATED
 #include <errno.h>
 #include <openssl/core_names.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
 #include <openssl/rand.h>
-#include <openssl/sha.h>
 #include <openssl/x509.h>
 #include <string.h>
 
@@ -53,7 +51,8 @@ enum {
   KEY_SLOT_AT = HEADER_BYTES,
   DURESS_SLOT_AT = HEADER_BYTES + SLOT_BYTES,
   HASH_AT = HEADER_BYTES + 2 * SLOT_BYTES,
-  FILE_BYTES = HASH_AT + SHA256_DIGEST_LENGTH,
+  HASH_BYTES = 32,
+  FILE_BYTES = HASH_AT + HASH_BYTES,
   STRETCHED_BYTES = 32,
   /* More would be no file of ours, and could keep the handset busy for hours. */
   MEMORY_KIB_LEAST = 8,
@@ -114,9 +113,9 @@ static int is_lawful(const uint8_t *file) {
 }
 
 static int is_whole(const uint8_t *file, size_t length) {
-  uint8_t hash[SHA256_DIGEST_LENGTH];
+  uint8_t hash[HASH_BYTES];
   if (length != FILE_BYTES || memcmp(file, MAGIC, sizeof MAGIC) != 0) return 0;
-  SHA256(file, HASH_AT, hash);
+  sha256((vault_bytes){file, HASH_AT}, hash);
   return memcmp(hash, file + HASH_AT, sizeof hash) == 0 && is_lawful(file);
 }
 
@@ -143,7 +142,7 @@ static vault_result begin_sealed(const sealed_call *call, opening *open) {
 }
 
 static vault_result write_sealed(const sealed_call *call, opening *open) {
-  SHA256(open->file, HASH_AT, open->file + HASH_AT);
+  sha256((vault_bytes){open->file, HASH_AT}, open->file + HASH_AT);
   return private_file_write(call->path, (vault_bytes){open->file, FILE_BYTES}, call->pair);
 }
 
