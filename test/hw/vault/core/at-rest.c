@@ -1,6 +1,8 @@
 /* PINs and sealed key files: what is promised, what stays behind, and what a damaged or forged file can do. */
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "arena.h"
@@ -183,6 +185,48 @@ static void never_fills_up(void) {
   CHECK(arena_used() <= used);
 }
 
+/* ---- processes that are killed while they save ---- */
+
+enum { ROUNDS = 40, MOST_MICROSECONDS = 4000 };
+
+/* The arena does not outlive a fork, so each process opens a vault of its own, the parent's last. */
+static void saves_without_end(const char *path) {
+  open_vault(0);
+  vault_handle pair = load_pair(0, spki);
+  GOOD(vault_save_sealed(typed(PIN), pair, path, &device, MEMORY_KIB, PASSES));
+  for (int round = 0;; round++) {
+    const char *digits = round % 2 ? PIN : OTHER;
+    if (round % 3 == 0) GOOD(vault_save_sealed(typed(digits), pair, path, &device, MEMORY_KIB, PASSES));
+    else GOOD(vault_change_pin(typed(digits), pair, path, &device));
+  }
+}
+
+static void loses_no_key_when_it_is_killed(void) {
+  char paths[ROUNDS][32];
+  unsigned random = (unsigned)getpid();
+  write_file(DEVICE_PATH, "0123456789abcdef0123456789abcdef", 32);
+  for (int round = 0; round < ROUNDS; round++) {
+    (void)snprintf(paths[round], sizeof paths[round], "killed.%d", round);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) saves_without_end(paths[round]);
+    while (access(paths[round], F_OK) != 0) CHECK(waitpid(child, NULL, WNOHANG) == 0);
+    random = random * 1103515245u + 12345u;
+    (void)usleep((random >> 8) % MOST_MICROSECONDS);
+    CHECK(kill(child, SIGKILL) == 0 && waitpid(child, NULL, 0) == child);
+  }
+  open_vault(0);
+  for (int round = 0; round < ROUNDS; round++) {
+    vault_handle found;
+    vault_result result = vault_load_sealed(typed(PIN), paths[round], &device, &found, found_spki);
+    if (result == VAULT_BAD_PIN) {
+      result = vault_load_sealed(typed(OTHER), paths[round], &device, &found, found_spki);
+    }
+    GOOD(result);
+    GOOD(vault_wipe(found));
+  }
+}
+
 /* ---- devices ---- */
 
 static vault_result read_by(const char *words, size_t length) {
@@ -264,6 +308,7 @@ const test at_rest_tests[] = {
     {"a sealed file costs what it says", costs_what_the_file_says},
     {"a sealed file of any bytes is survived", survives_any_file},
     {"a sealed file may be tried without end", never_fills_up},
+    {"a sealed file outlives whoever is killed saving it", loses_no_key_when_it_is_killed},
     {"a device may be a command", reads_what_commands_print},
     {"a device that takes too long is ended", ends_what_takes_too_long},
     {"memory refused while a PIN is tried", says_so_when_memory_is_refused},
