@@ -8,7 +8,6 @@
 #include <openssl/crypto.h>
 #include <string.h>
 
-#include "births.h"
 #include "slots.h"
 #include "stack.h"
 
@@ -144,6 +143,5 @@ vault_result pin_use_up(vault_handle pin, pin_entry *typed) {
   *typed = (pin_entry){.count = 0};
   vault_result result = run_small(use_on_stack, &(pin_call){.pin = pin, .used = typed});
   if (result != VAULT_OK) return result;
-  tell_birth(typed->digits, typed->count);
   return typed->count >= VAULT_PIN_DIGITS_LEAST ? VAULT_OK : VAULT_SHORT_PIN;
 }
