@@ -184,12 +184,11 @@ export class KeyStore {
       vault.pinClear();
       return waitS > 0 ? { is: "wait", waitS } : { is: "short" };
     }
-    const device = await this.#deviceOfKey().catch((error) => {
+    const before = this.#failed;
+    const device = await this.#beginTry().catch((error) => {
       vault.pinClear();
       throw error;
     });
-    const before = this.#failed;
-    this.#count(before + 1);
     try {
       const unlocked = await vault.loadSealedKeyPair(path, device);
       if (unlocked.opened === "duress") return await this.#wipe();
@@ -201,6 +200,12 @@ export class KeyStore {
       if (UNTRIED.has(error.code)) this.#count(before);
       throw error;
     }
+  }
+
+  async #beginTry(): Promise<DeviceSecret> {
+    const device = await this.#deviceOfKey();
+    this.#count(this.#failed + 1);
+    return device;
   }
 
   async #wrong(): Promise<Attempt> {

@@ -1,7 +1,7 @@
 /** The key behind its PIN: what is counted, what waits, what is wiped, and that no end of the process gains a try. */
 import assert from "node:assert/strict";
 import { fork } from "node:child_process";
-import { copyFile, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FileBinding } from "@feldfon/hw/device-secret/file";
@@ -248,6 +248,15 @@ describe("the key store", () => {
       await writeFile(path, broken);
       await assert.rejects(open(), refuses("bad-key"));
     }
+  });
+
+  it("makes no try that cannot be counted, and forgets the PIN", async () => {
+    const { store } = await sealed();
+    await mkdir(join(folder, "tries.new")); // stands for a card that takes nothing more
+    await assert.rejects(attempt(store, PIN), { code: "EISDIR" });
+    assert.equal(vault.pinDigits(), 0);
+    await rm(join(folder, "tries.new"), { recursive: true });
+    assert.equal((await attempt(store, PIN)).is, "open");
   });
 
   it("removes what a process left that ended while it saved", async () => {
