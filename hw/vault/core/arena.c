@@ -300,34 +300,45 @@ static uint8_t *map_long(size_t bytes, size_t page) {
   return at;
 }
 
+/* The place of a long block, or a free one for NULL; NULL if there is none. Under the lock. */
+static arena_room *place_of_long(const void *bytes) {
+  for (arena_room *room = arena.long_blocks; room < arena.long_blocks + LONG_BLOCKS; room++) {
+    if (room->bottom == bytes) return room;
+  }
+  return NULL;
+}
+
 static void *take_long(size_t bytes) {
   pthread_mutex_lock(&arena.lock);
-  arena_room *room = arena.long_blocks;
-  while (room < arena.long_blocks + LONG_BLOCKS && room->bottom) room++;
-  int is_free = room < arena.long_blocks + LONG_BLOCKS && !is_to_be_refused();
-  uint8_t *taken = is_free ? map_long(bytes, (size_t)sysconf(_SC_PAGESIZE)) : NULL;
+  arena_room *room = place_of_long(NULL);
+  uint8_t *taken = room && !is_to_be_refused() ? map_long(bytes, (size_t)sysconf(_SC_PAGESIZE)) : NULL;
   if (taken) *room = (arena_room){taken, bytes};
   pthread_mutex_unlock(&arena.lock);
   if (!taken) refused = 1;
   return taken;
 }
 
-/* Whether it was one; then it is gone. */
-static int give_long(void *bytes) {
-  arena_room given = {0};
-  if ((uint8_t *)bytes >= arena.heap && (uint8_t *)bytes < arena.heap + arena.heap_bytes) return 0;
+static int is_in_heap(const void *bytes) {
+  const uint8_t *at = bytes;
+  return at >= arena.heap && at < arena.heap + arena.heap_bytes;
+}
+
+static int is_long(const void *bytes) {
+  if (is_in_heap(bytes)) return 0; /* nearly all are, and that costs no lock */
   pthread_mutex_lock(&arena.lock);
-  for (arena_room *room = arena.long_blocks; room < arena.long_blocks + LONG_BLOCKS; room++) {
-    if (room->bottom != bytes) continue;
-    given = *room;
-    *room = (arena_room){0};
-  }
+  int is = place_of_long(bytes) != NULL;
   pthread_mutex_unlock(&arena.lock);
-  if (!given.bottom) return 0;
+  return is;
+}
+
+static void give_long(void *bytes) {
+  pthread_mutex_lock(&arena.lock);
+  arena_room *room = place_of_long(bytes), given = *room;
+  *room = (arena_room){0};
+  pthread_mutex_unlock(&arena.lock);
   size_t page = (size_t)sysconf(_SC_PAGESIZE);
   explicit_bzero(given.bottom, given.bytes);
   (void)munmap(given.bottom - page, whole_pages(given.bytes, page) + 2 * page);
-  return 1;
 }
 
 /* ---- all blocks ---- */
@@ -374,7 +385,11 @@ static void give_locked(struct block *given) {
 }
 
 void arena_give(void *bytes) {
-  if (!bytes || lost || give_long(bytes)) return;
+  if (!bytes || lost) return;
+  if (is_long(bytes)) {
+    give_long(bytes);
+    return;
+  }
   struct block *given = checked(bytes);
   size_t room = ((size_t)1 << given->order) - sizeof(struct block);
   ASAN_UNPOISON_MEMORY_REGION(bytes, room);
@@ -392,6 +407,10 @@ void *arena_resize(void *bytes, size_t wanted) {
     return NULL;
   }
   if (lost) return NULL;
+  if (is_long(bytes)) { /* nobody makes one longer */
+    refused = 1;
+    return NULL;
+  }
   struct block *held = checked(bytes);
   size_t room = ((size_t)1 << held->order) - sizeof(struct block);
   size_t asked = held->asked;
