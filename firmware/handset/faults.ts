@@ -39,6 +39,7 @@ export const FAULTS = {
   vault: { number: 603, red: false },
   disk: { number: 604, red: false },
   "last-head": { number: 605, red: false },
+  "device-secret": { number: 606, red: false },
   other: { number: 900, red: false },
 } as const satisfies Record<string, { number: number; red: boolean; blocks?: true }>;
 
@@ -68,6 +69,7 @@ const CODES: readonly (readonly [Fault, string])[] = [
   ["vault", "no-protection wrong-library not-built bad-setting inspector"],
   ["disk", "ENOSPC EDQUOT EROFS EIO"],
   ["last-head", "last-head-broken"],
+  ["device-secret", "other-device no-device"],
 ];
 
 const faults = new Map<string, Fault>([

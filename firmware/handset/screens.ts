@@ -11,7 +11,8 @@ import { connectSteps, updateSteps } from "@feldfon/protocol/phone/orders";
 import { ENDINGS } from "./endings.ts";
 import { FAULTS, faultOf } from "./faults.ts";
 import type { AboutShown, ChangesShown } from "./link.ts";
-import { type Ending, isLow, keysOf, type Line, type Notice, type Peer, type State } from "./machine.ts";
+import { type Asked, type Lock, MAX_PIN_DIGITS } from "./lock.ts";
+import { type Ending, isLow, keysOf, type Line, missedCalls, type Notice, type Peer, type State } from "./machine.ts";
 import { type Advice, fill, type Language, TEXTS, type Texts } from "./texts.ts";
 
 export type Mark = "ok" | "info" | "caution" | "alarm";
@@ -45,6 +46,8 @@ export type Block =
   /** What others chose: a name. It never carries the bar. */
   | { readonly block: "name"; readonly text: string }
   | { readonly block: "digits"; readonly text: string }
+  /** Digits of a PIN, as dots: how many, never which. */
+  | { readonly block: "dots"; readonly count: number; readonly of: number }
   /** Five numbers 00..63 with their pictograms and words; `rows` one below the other, to be read aloud. */
   | {
       readonly block: "numbers";
@@ -114,6 +117,8 @@ export function screenOf(state: State, language: Language): Screen {
 function contentOf(state: State, texts: Texts): Content {
   const { place } = state;
   switch (place.name) {
+    case "lock":
+      return locked(state, state.lock, texts);
     case "front":
       return front(state, state.line, texts);
     case "about":
@@ -174,6 +179,68 @@ function contentOf(state: State, texts: Texts): Content {
   }
 }
 
+/* ---- the PIN ---- */
+
+/** Nothing of other people: whoever finds a locked handset reads this. */
+function locked(state: State, lock: Lock, texts: Texts): Content {
+  const words = texts.lock;
+  switch (lock.at) {
+    case "asked":
+      return asked(state, lock, texts);
+    case "working": {
+      const { title, text } = words[lock.what];
+      const elapsed =
+        lock.what === "making"
+          ? [running(detail(fill(words.making.elapsed, { n: Math.floor(lock.elapsedMs / 1000) })))]
+          : [];
+      const name = lock.what === "making" ? "making-key" : "locking";
+      return { name, title, blocks: [sign("keys", "info", text), ...elapsed] };
+    }
+    case "starting":
+    case "open":
+      return { name: "starting", title: words.starting.title, blocks: [sign("keys", "info", words.starting.text)] };
+    default:
+      return lock satisfies never;
+  }
+}
+
+function asked(state: State, lock: Asked, texts: Texts): Content {
+  const { purpose, count, sent, left, waitMs, refused } = lock;
+  const words = texts.lock;
+  const { title, text } = words.ask[purpose];
+  const waits = waitMs > 0;
+  const missed = purpose === "unlock" ? missedCalls(state.notices) : 0;
+  const wait = fill(words.wait, { time: duration(1000 * Math.ceil(waitMs / 1000)) });
+  const blocks: Block[] = [
+    ...(refused === undefined ? [] : whyNot(refused, texts)),
+    waits ? running(says(wait)) : says(sent ? words.moment : text),
+    ...(waits ? [] : [{ block: "dots" as const, count, of: MAX_PIN_DIGITS }]),
+    ...(left === undefined ? [] : [detail(fill(words.left, { n: left }))]),
+    ...(missed === 0 ? [] : [detail(fill(words.missed, { n: missed }))]),
+    ...state.notices.filter((waiting) => waiting.kind === "fault").flatMap(({ code }) => whyNot(code, texts)),
+  ];
+  return {
+    name: purpose === "unlock" ? "pin" : `pin-${purpose}`,
+    title,
+    ...(refused !== undefined && { tone: "caution" as const }),
+    blocks,
+    pad: waits || sent ? "" : texts.dial.pad,
+    facts: { purpose, count, left: left ?? null, waitS: Math.ceil(waitMs / 1000), refused: refused ?? null, missed },
+  };
+}
+
+/** A word about what was typed, or what failed and what to do. */
+function whyNot(refused: string, texts: Texts): Block[] {
+  if (isRefusal(refused)) return [mark("caution", texts.lock.refused[refused])];
+  const kind = faultOf(refused);
+  const { text, next } = texts.faults[kind];
+  return [mark("caution", fill(texts.error, { n: FAULTS[kind].number })), detail(text), detail(next)];
+}
+
+function isRefusal(word: string): word is keyof Texts["lock"]["refused"] {
+  return Object.hasOwn(TEXTS.en.lock.refused, word);
+}
+
 /* ---- the line ---- */
 
 function front(state: State, line: Line, texts: Texts): Content {
@@ -227,6 +294,7 @@ function about(state: State, shown: AboutShown | undefined, texts: Texts): Conte
     ...(shown.coreDumps ? [words.coreDumps] : []),
     ...(shown.inspector ? [words.inspector] : []),
     ...(shown.coreDumps || shown.inspector ? [] : [words.closed]),
+    shown.pin ? fill(words.pin.set, { device: words.device[shown.deviceSecret] }) : words.pin.none,
     fill(words.version, { version: shown.version }),
   ];
   return { ...content, blocks: [name({ name: state.ownName }), ...lines.map(detail)], facts: { ...shown } };

@@ -3,6 +3,12 @@ import type { Texts } from "./texts.ts";
 export const de: Texts = {
   keys: { connect: "Verbinden", call: "Anruf", "hang-up": "Auflegen", update: "Abgleich" },
   actions: {
+    "change-pin": "PIN ändern",
+    lock: "Sperren",
+    "pin-done": "OK",
+    "pin-erase": "Löschen",
+    "pin-leave": "Zurück",
+    "pin-skip": "Ohne",
     connect: "Verbinden",
     why: "Warum?",
     stop: "Abbrechen",
@@ -111,6 +117,10 @@ export const de: Texts = {
       text: "Der letzte Stand des Verzeichnisses ist unlesbar.",
       next: "Die Datei liegt beiseite. Verwaltung fragen.",
     },
+    "device-secret": {
+      text: "Der Schlüssel gehört zu einem anderen Gerät.",
+      next: "Karte dort einlegen oder Verwaltung fragen.",
+    },
     other: { text: "Unerwarteter Fehler.", next: "Code notieren, Verwaltung fragen." },
   },
   ends: {
@@ -156,6 +166,30 @@ export const de: Texts = {
   evidence: "Beweis: {file}",
   code: "Code: {code}",
 
+  lock: {
+    starting: { title: "Moment", text: "Das Gerät macht sich bereit." },
+    making: { title: "Schlüssel", text: "Er wird einmal für dieses Gerät erzeugt.", elapsed: "bisher {n} s" },
+    locking: { title: "Sperren", text: "Alle Schlüssel werden gelöscht." },
+    ask: {
+      unlock: { title: "PIN", text: "PIN eingeben." },
+      choose: { title: "PIN wählen", text: "6 bis 12 Ziffern." },
+      repeat: { title: "PIN wiederholen", text: "Noch einmal dieselben Ziffern." },
+      duress: { title: "Lösch-PIN", text: "Statt der PIN getippt, löscht sie dieses Gerät." },
+      "repeat-duress": { title: "Wiederholen", text: "Die Lösch-PIN noch einmal." },
+      old: { title: "Alte PIN", text: "Die bisherige PIN eingeben." },
+    },
+    refused: {
+      wrong: "Falsche PIN",
+      different: "Nicht dieselbe",
+      short: "Mindestens 6 Ziffern",
+      "same-pin": "Das ist die PIN selbst",
+      long: "Höchstens 12 Ziffern",
+    },
+    moment: "Einen Moment.",
+    wait: "Warten: {time}",
+    left: "Versuche übrig: {n}",
+    missed: "Verpasste Anrufe: {n}",
+  },
   off: {
     title: "Getrennt",
     press: "Taste Verbinden drücken",
@@ -172,6 +206,8 @@ export const de: Texts = {
     coreDumps: "Speicherabbild möglich!",
     inspector: "Inspektor möglich!",
     version: "Fassung {version}",
+    pin: { set: "PIN: gesetzt ({device})", none: "PIN: keine" },
+    device: { tpm: "und TPM", firmware: "und dieser Pi", otp: "und Pi-OTP", none: "nur Karte" },
   },
   connecting: { title: "Verbinden", again: "Neu verbinden", resuming: "Die Leitung wird fortgesetzt." },
   leaving: { title: "Trennen", text: "Abmeldung läuft." },

@@ -27,6 +27,8 @@ const whole: Settings = {
   language: "de",
   enrolmentCode: "4711-very-secret",
   direct: true,
+  pin: false,
+  idleLockMinutes: 3,
 };
 
 /**
@@ -318,9 +320,14 @@ describe("settings", () => {
         name: names,
         language: fc.constantFrom("de" as const, "en" as const, "zh" as const),
         direct: fc.boolean(),
+        pin: fc.boolean(),
+        idleLockMinutes: fc.integer({ min: 0, max: 1_440 }),
         enrolmentCode: fc.string({ maxLength: 32 }),
       },
-      { requiredKeys: ["server", "port", "name", "language", "direct"], noNullPrototype: true },
+      {
+        requiredKeys: ["server", "port", "name", "language", "direct", "pin", "idleLockMinutes"],
+        noNullPrototype: true,
+      },
     );
     const card = new Card({});
     fc.assert(

@@ -1,14 +1,13 @@
 import assert from "node:assert/strict";
 import { drawScreen } from "@feldfon/firmware/handset/drawing/draw";
 import type { Command, LineEvent } from "@feldfon/firmware/handset/link";
-import { begin } from "@feldfon/firmware/handset/machine";
 import { changedRows, type LineLink, Runner } from "@feldfon/firmware/handset/runner";
 import { screenOf } from "@feldfon/firmware/handset/screens";
 import { FakeBoard } from "@feldfon/hw/board/fake";
 import type { Display } from "@feldfon/hw/display/port";
 import { DeviceError } from "@feldfon/protocol/errors";
 import sinon from "sinon";
-import { CALL_ID, connected, contact, peer, SAS } from "./samples.ts";
+import { CALL_ID, connected, contact, off, peer, SAS } from "./samples.ts";
 
 /** A line thread in the hand of a test; `answer` reacts to a command before `send` returns, as no thread could. */
 class FakeLine implements LineLink {
@@ -35,13 +34,14 @@ class FakeLine implements LineLink {
   }
 }
 
-function bench(board = new FakeBoard(240, 240)) {
+function bench(board = new FakeBoard(240, 240), state = off, idleLockMs = 0) {
   const line = new FakeLine();
   const runner = new Runner({
     board,
     line,
     language: "en",
-    state: begin({ server: "127.0.0.1:5060", ownName: "Anna" }),
+    state,
+    idleLockMs,
   });
   const screens = () => board.captionsShown.map(({ name }) => name);
   return { board, line, runner, screens };
