@@ -9,7 +9,7 @@
 import { BUTTONS, type Button } from "@feldfon/hw/buttons/port";
 import { connectSteps, updateSteps } from "@feldfon/protocol/phone/orders";
 import { ENDINGS } from "./endings.ts";
-import { FAULTS, faultOf } from "./faults.ts";
+import { FAULTS, type Fault, faultOf } from "./faults.ts";
 import type { AboutShown, ChangesShown } from "./link.ts";
 import { type Asked, type Lock, MAX_PIN_DIGITS } from "./lock.ts";
 import { type Ending, isLow, keysOf, type Line, missedCalls, type Notice, type Peer, type State } from "./machine.ts";
@@ -44,7 +44,7 @@ export type Block =
   /** `runs`: a clock or a count that changes by itself, no news to somebody who reads along. */
   | { readonly block: "detail"; readonly text: string; readonly runs?: true }
   /** What others chose: a name. It never carries the bar. */
-  | { readonly block: "name"; readonly text: string }
+  | { readonly block: "name"; readonly text: string /** In one line, cut: one's own. */; readonly brief?: true }
   | { readonly block: "digits"; readonly text: string }
   /** Digits of a PIN, as dots: how many, never which. */
   | { readonly block: "dots"; readonly count: number; readonly of: number }
@@ -205,36 +205,38 @@ function locked(state: State, lock: Lock, texts: Texts): Content {
 }
 
 function asked(state: State, lock: Asked, texts: Texts): Content {
-  const { purpose, count, sent, left, waitMs, refused } = lock;
+  const { purpose, count, left, waitMs, refused } = lock;
   const words = texts.lock;
-  const { title, text } = words.ask[purpose];
   const waits = waitMs > 0;
   const missed = purpose === "unlock" ? missedCalls(state.notices) : 0;
   const wait = fill(words.wait, { time: duration(1000 * Math.ceil(waitMs / 1000)) });
-  const blocks: Block[] = [
-    ...(refused === undefined ? [] : whyNot(refused, texts)),
-    waits ? running(says(wait)) : says(sent ? words.moment : text),
-    ...(waits ? [] : [{ block: "dots" as const, count, of: MAX_PIN_DIGITS }]),
-    ...(left === undefined ? [] : [detail(fill(words.left, { n: left }))]),
-    ...(missed === 0 ? [] : [detail(fill(words.missed, { n: missed }))]),
-    ...state.notices.filter((waiting) => waiting.kind === "fault").flatMap(({ code }) => whyNot(code, texts)),
-  ];
+  const why = refused !== undefined && isRefusal(refused) ? [mark("caution", words.refused[refused])] : [];
+  const tries = left === undefined ? [] : [detail(fill(words.left, { n: left }))];
+  const calls = missed === 0 ? [] : [detail(fill(words.missed, { n: missed }))];
+  const failed = failedAt(state, refused);
+  const field = waits ? running(says(wait)) : ({ block: "dots", count, of: MAX_PIN_DIGITS } as const);
+  const hint = waits ? [] : [says(lock.sent ? words.moment : words.ask[purpose].text)];
   return {
     name: purpose === "unlock" ? "pin" : `pin-${purpose}`,
-    title,
-    ...(refused !== undefined && { tone: "caution" as const }),
-    blocks,
-    pad: waits || sent ? "" : texts.dial.pad,
+    title: words.ask[purpose].title,
+    ...((why.length > 0 || failed !== undefined) && { tone: "caution" as const }),
+    // What failed takes the room of what else there is to say.
+    blocks: failed ? [...brief(failed, texts), field] : [...why, ...hint, field, ...tries, ...calls],
+    pad: waits || lock.sent ? "" : texts.dial.pad,
     facts: { purpose, count, left: left ?? null, waitS: Math.ceil(waitMs / 1000), refused: refused ?? null, missed },
   };
 }
 
-/** A word about what was typed, or what failed and what to do. */
-function whyNot(refused: string, texts: Texts): Block[] {
-  if (isRefusal(refused)) return [mark("caution", texts.lock.refused[refused])];
-  const kind = faultOf(refused);
-  const { text, next } = texts.faults[kind];
-  return [mark("caution", fill(texts.error, { n: FAULTS[kind].number })), detail(text), detail(next)];
+/** What keeps the key shut, or a device that is broken: the number pad may be it. */
+function failedAt({ notices }: State, refused: string | undefined): Fault | undefined {
+  if (refused !== undefined && !isRefusal(refused)) return faultOf(refused);
+  const broken = notices.find((notice) => notice.kind === "fault");
+  return broken && faultOf(broken.code);
+}
+
+function brief(fault: Fault, texts: Texts): Block[] {
+  const { text, next } = texts.faults[fault];
+  return [mark("caution", fill(texts.error, { n: FAULTS[fault].number })), detail(text), detail(next)];
 }
 
 function isRefusal(word: string): word is keyof Texts["lock"]["refused"] {
@@ -297,7 +299,11 @@ function about(state: State, shown: AboutShown | undefined, texts: Texts): Conte
     shown.pin ? fill(words.pin.set, { device: words.device[shown.deviceSecret] }) : words.pin.none,
     fill(words.version, { version: shown.version }),
   ];
-  return { ...content, blocks: [name({ name: state.ownName }), ...lines.map(detail)], facts: { ...shown } };
+  return {
+    ...content,
+    blocks: [{ ...name({ name: state.ownName }), brief: true }, ...lines.map(detail)],
+    facts: { ...shown },
+  };
 }
 
 function verified(state: State, resumed: boolean, texts: Texts): Content {
@@ -621,7 +627,7 @@ function running(words: Words): Words {
 }
 
 /** Somebody who left the phonebook in the meantime is still told apart by the key. */
-function name(peer: Pick<Peer, "name"> & Partial<Peer>): Block {
+function name(peer: Pick<Peer, "name"> & Partial<Peer>): Extract<Block, { block: "name" }> {
   return { block: "name", text: peer.name || (peer.uid?.slice(0, 12) ?? "") };
 }
 

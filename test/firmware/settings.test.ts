@@ -201,7 +201,15 @@ describe("settings", () => {
 
   it("are made by the first start and found by the second", () => {
     const made = openSettings(path, nodeFs, () => 42);
-    assert.deepEqual(made, { server: "127.0.0.1", port: 5060, name: "Feldfon 0042", language: "de", direct: false });
+    assert.deepEqual(made, {
+      server: "127.0.0.1",
+      port: 5060,
+      name: "Feldfon 0042",
+      language: "de",
+      direct: false,
+      pin: true,
+      idleLockMinutes: 10,
+    });
     assert.deepEqual(
       openSettings(path, nodeFs, () => 7),
       made,

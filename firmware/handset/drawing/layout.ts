@@ -211,7 +211,7 @@ class Attempt {
         this.#barred(() => this.#paragraph(block.text, small, secondary));
         break;
       case "name":
-        this.#name(block.text);
+        this.#name(block.text, block.brief === true);
         break;
       case "digits":
         this.#digits(block.text);
@@ -278,11 +278,11 @@ class Attempt {
   }
 
   /** Long names are set smaller rather than cut: two of them may differ in the last letter only. */
-  #name(name: string): void {
+  #name(name: string, brief: boolean): void {
     const { names, body, small } = this.#setting;
     const room = this.#width - TEXT_X - MARGIN;
     const size = [names, body].find(({ sizePx }) => textWidth(name, sizePx) <= room) ?? small;
-    this.#paragraph(name, size, this.#theme.text);
+    this.#paragraph(brief ? cut(name, size.sizePx, room) : name, size, this.#theme.text);
   }
 
   #digits(text: string): void {

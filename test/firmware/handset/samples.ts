@@ -142,7 +142,6 @@ export const named = {
     connected,
     { event: "incoming", callId: CALL_ID, peer },
     { event: "ended", callId: CALL_ID, why: "missed", erased: "none", durationMs: 0 },
-    press("hang-up"),
     { event: "incoming", callId: CALL_ID, peer },
     { event: "disconnected", code: "left" },
     { event: "ended", callId: CALL_ID, why: "missed", erased: "none", durationMs: 0 },
@@ -153,7 +152,7 @@ export const named = {
   locking: after(openWithPin, press("hang-up")),
   "off-with-pin": openWithPin,
   off,
-  about: after(off, ...keys("#"), { event: "about", about: ABOUT }),
+  about: after(openWithPin, ...keys("#"), { event: "about", about: ABOUT }),
   "about-degraded": after(off, ...keys("#"), { event: "about", about: ABOUT_DEGRADED }),
   connecting: after(
     off,
@@ -264,6 +263,11 @@ export const named = {
   quitting: after(phonebook, { event: "quit" }),
   gone: after(phonebook, { event: "quit" }, { event: "gone" }),
 } satisfies Record<string, State>;
+
+/** Screens of a handset that is open. */
+export function isOpen({ lock }: State): boolean {
+  return lock.at === "open";
+}
 
 /** Every screen, every end of a call, by a name of its own. */
 export const samples: Readonly<Record<string, State>> = {
