@@ -6,7 +6,7 @@ export const de: Texts = {
     "change-pin": "PIN ändern",
     lock: "Sperren",
     "pin-done": "OK",
-    "pin-erase": "Löschen",
+    "pin-erase": "Ziffer weg",
     "pin-leave": "Zurück",
     "pin-skip": "Ohne",
     connect: "Verbinden",
@@ -169,7 +169,7 @@ export const de: Texts = {
   lock: {
     starting: { title: "Moment", text: "Das Gerät macht sich bereit." },
     making: { title: "Schlüssel", text: "Er wird einmal für dieses Gerät erzeugt.", elapsed: "bisher {n} s" },
-    locking: { title: "Sperren", text: "Alle Schlüssel werden gelöscht." },
+    locking: { title: "Sperren", text: "Die Schlüssel verlassen den Speicher." },
     ask: {
       unlock: { title: "PIN", text: "PIN eingeben." },
       choose: { title: "PIN wählen", text: "6 bis 12 Ziffern." },

@@ -6,7 +6,7 @@ export const en: Texts = {
     "change-pin": "Change PIN",
     lock: "Lock",
     "pin-done": "OK",
-    "pin-erase": "Erase",
+    "pin-erase": "Remove",
     "pin-leave": "Back",
     "pin-skip": "Without",
     connect: "Connect",
@@ -163,7 +163,7 @@ export const en: Texts = {
   lock: {
     starting: { title: "One moment", text: "The handset is getting ready." },
     making: { title: "Making the key", text: "Once, for this handset.", elapsed: "{n} s so far" },
-    locking: { title: "Locking", text: "All keys are wiped." },
+    locking: { title: "Locking", text: "Keys leave the memory." },
     ask: {
       unlock: { title: "PIN", text: "Type the PIN." },
       choose: { title: "Choose a PIN", text: "6 to 12 digits." },

@@ -6,7 +6,7 @@ export const zh: Texts = {
     "change-pin": "更改PIN码",
     lock: "锁定",
     "pin-done": "确定",
-    "pin-erase": "删除",
+    "pin-erase": "退格",
     "pin-leave": "返回",
     "pin-skip": "不设置",
     connect: "连接",
@@ -110,7 +110,7 @@ export const zh: Texts = {
   lock: {
     starting: { title: "请稍候", text: "话机正在准备。" },
     making: { title: "生成密钥", text: "只为本机生成一次。", elapsed: "已用 {n} 秒" },
-    locking: { title: "正在锁定", text: "正在清除所有密钥。" },
+    locking: { title: "正在锁定", text: "密钥正在移出内存。" },
     ask: {
       unlock: { title: "PIN码", text: "请输入PIN码。" },
       choose: { title: "设置PIN码", text: "6到12位数字。" },
