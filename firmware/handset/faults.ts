@@ -66,6 +66,8 @@ const CODES: readonly (readonly [Fault, string])[] = [
   ["key-file", "no-key bad-key key-file-open not-saved"],
   ["vault", "full no-such-slot empty-slot wrong-use wrong-length exhausted unwrap"],
   ["vault", "bad-point bad-encapsulation-key bad-ciphertext"],
+  // What a person did with a PIN has words of its own (texts: lock.refused); here only should it come from elsewhere.
+  ["vault", "bad-digit bad-pin short-pin same-pin no-argon2"],
   ["vault", "no-protection wrong-library not-built bad-setting inspector"],
   ["disk", "ENOSPC EDQUOT EROFS EIO"],
   ["last-head", "last-head-broken"],

@@ -7,6 +7,7 @@
  */
 import type { Uid } from "@feldfon/protocol/identity";
 import type { ConnectStep, UpdateStep } from "@feldfon/protocol/phone/orders";
+import type { DeviceSecretKind } from "@feldfon/protocol/vault";
 import type { Tone } from "@feldfon/voice/port";
 
 /** What a PIN is typed for: the first two at the first start or a change, the next two for the PIN that erases. */
@@ -90,7 +91,7 @@ export interface AboutShown {
   /** Whether the key file opens by a PIN only. */
   pin: boolean;
   /** What of the device seals the key file besides the PIN; `none`: a file of the same card. */
-  deviceSecret: "tpm" | "firmware" | "otp" | "none";
+  deviceSecret?: DeviceSecretKind;
 }
 
 export type PinRefusal = "wrong" | "different" | "short" | "same-pin";
@@ -125,11 +126,12 @@ export type LineEvent =
   /**
    * Digits are wanted; none are held now.
    *
+   * @param changing a key that is open gets another PIN: all of it may be left
    * @param left tries, where a wrong one counts
    * @param waitS until digits are taken
    * @param refused why what was typed last did not do: a word of `PinRefusal`, or the code of something that failed
    */
-  | { event: "pin-wanted"; purpose: PinPurpose; mayLeave: boolean; left?: number; waitS?: number; refused?: string }
+  | { event: "pin-wanted"; purpose: PinPurpose; changing: boolean; left?: number; waitS?: number; refused?: string }
   /** The key lies open in the vault. */
   | { event: "unlocked"; pin: boolean }
   /** The key is gone for good, by the last wrong try or by the PIN that erases: a handset as at its first start. */

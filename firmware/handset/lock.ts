@@ -21,7 +21,8 @@ export const MIN_PIN_DIGITS = 6;
 export interface Asked {
   readonly at: "asked";
   readonly purpose: PinPurpose;
-  readonly mayLeave: boolean;
+  /** The key is open, and stays as it is when a person leaves. */
+  readonly changing: boolean;
   /** Digits typed. */
   readonly count: number;
   /** Done was pressed, the line thinks. */
@@ -42,7 +43,7 @@ export type Lock =
   | Asked
   | { readonly at: "open"; readonly pin: boolean };
 
-export type LockAction = "pin-done" | "pin-erase" | "pin-leave" | "pin-skip";
+export type LockAction = "pin-done" | "pin-erase" | "pin-leave" | "pin-skip" | "pin-keep";
 
 type Step = [Lock, ...Command[]];
 
@@ -52,11 +53,15 @@ const click: Command = { do: "sound", sound: "click" };
 export function lockKeys(lock: Lock): Partial<Record<Button, LockAction>> {
   if (lock.at !== "asked" || lock.sent) return {};
   if (lock.count > 0) return { call: "pin-done", "hang-up": "pin-erase" };
-  if (!lock.mayLeave) return {};
-  return { "hang-up": isErasing(lock.purpose) ? "pin-skip" : "pin-leave" };
+  if (!mayLeave(lock)) return {};
+  return { "hang-up": !isErasing(lock.purpose) ? "pin-leave" : lock.changing ? "pin-keep" : "pin-skip" };
 }
 
-/** The PIN that erases everything: an offer, where the other one is a must. */
+/** A first PIN is a must; one that erases is an offer, and so is every change. */
+export function mayLeave({ changing, purpose }: Asked): boolean {
+  return changing || isErasing(purpose);
+}
+
 export function isErasing(purpose: PinPurpose): boolean {
   return purpose === "duress" || purpose === "repeat-duress";
 }
@@ -71,6 +76,7 @@ export function lockPress(lock: Lock, button: Button): Step {
       return erased(lock);
     case "pin-leave":
     case "pin-skip":
+    case "pin-keep":
       return [{ ...lock, sent: true }, { do: "pin-leave" }];
     default:
       return action satisfies never;
@@ -101,11 +107,11 @@ export function lockHeard(event: LineEvent): Step | undefined {
     case "wiped":
       return [{ at: "starting" }];
     case "pin-wanted": {
-      const { purpose, mayLeave, left, waitS = 0, refused } = event;
+      const { purpose, changing, left, waitS = 0, refused } = event;
       const asked: Asked = {
         at: "asked",
         purpose,
-        mayLeave,
+        changing,
         count: 0,
         sent: false,
         left,

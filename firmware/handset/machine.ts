@@ -24,7 +24,17 @@ import type { Tone } from "@feldfon/voice/port";
 import { ENDINGS } from "./endings.ts";
 import { blocksForGood, faultOf, isRed } from "./faults.ts";
 import type { AboutShown, CallEnd, ChangesShown, Command, ContactShown, DirectoryShown, LineEvent } from "./link.ts";
-import { type Lock, type LockAction, lockHeard, lockKey, lockKeys, lockPress, lockTick, lockTicks } from "./lock.ts";
+import {
+  type Lock,
+  type LockAction,
+  lockHeard,
+  lockKey,
+  lockKeys,
+  lockPress,
+  lockTick,
+  lockTicks,
+  mayLeave,
+} from "./lock.ts";
 
 export interface StepDone {
   readonly step: ConnectStep;
@@ -434,6 +444,7 @@ function perform(state: State, action: Action): Step {
     case "pin-erase":
     case "pin-leave":
     case "pin-skip":
+    case "pin-keep":
       return [state]; // the keys of another place: lock.ts
     default:
       return action satisfies never;
@@ -857,7 +868,7 @@ export function clockOf(state: State): boolean {
 /** Whether an open handset lies about that nobody can call: it locks itself after a while without a key. */
 export function idleOf(state: State): boolean {
   const { lock, line, place } = state;
-  const open = hasPin(state) || (lock.at === "asked" && lock.mayLeave && !lock.sent);
+  const open = hasPin(state) || (lock.at === "asked" && mayLeave(lock) && !lock.sent);
   const away = line.at === "off" || line.at === "refused";
   return open && away && !isInCall(place) && place.name !== "quitting" && place.name !== "gone";
 }

@@ -296,7 +296,7 @@ function about(state: State, shown: AboutShown | undefined, texts: Texts): Conte
     ...(shown.coreDumps ? [words.coreDumps] : []),
     ...(shown.inspector ? [words.inspector] : []),
     ...(shown.coreDumps || shown.inspector ? [] : [words.closed]),
-    shown.pin ? fill(words.pin.set, { device: words.device[shown.deviceSecret] }) : words.pin.none,
+    shown.pin ? fill(words.pin.set, { device: words.device[shown.deviceSecret ?? "none"] }) : words.pin.none,
     fill(words.version, { version: shown.version }),
   ];
   return {

@@ -5,8 +5,9 @@
  */
 import type { Button } from "@feldfon/hw/buttons/port";
 import type { ConnectStep, UpdateStep } from "@feldfon/protocol/phone/orders";
+import type { DeviceSecretKind } from "@feldfon/protocol/vault";
 import type { Fault } from "./faults.ts";
-import type { AboutShown, CallEnd, PinPurpose, PinRefusal } from "./link.ts";
+import type { CallEnd, PinPurpose, PinRefusal } from "./link.ts";
 import type { Action, Ending } from "./machine.ts";
 import { de } from "./texts-de.ts";
 import { en } from "./texts-en.ts";
@@ -71,7 +72,7 @@ export interface Texts {
     readonly version: string;
     readonly pin: { readonly set: string; readonly none: string };
     /** What a copied card lacks. */
-    readonly device: Readonly<Record<AboutShown["deviceSecret"], string>>;
+    readonly device: Readonly<Record<DeviceSecretKind, string>>;
   };
   readonly connecting: { readonly title: string; readonly again: string; readonly resuming: string };
   readonly leaving: { readonly title: string; readonly text: string };

@@ -8,49 +8,25 @@
  * What the machine of the hand (handset/lock.ts) shows is decided here; what counts a try, waits or erases, in the store.
  */
 import type { KeyPair, Vault } from "@feldfon/protocol/vault";
-import type { AboutShown, LineEvent, PinCommand, PinPurpose } from "../handset/link.ts";
+import type { LineEvent, PinCommand, PinPurpose } from "../handset/link.ts";
 import { isErasing, MIN_PIN_DIGITS } from "../handset/lock.ts";
+import type { Attempt, KeyStore } from "./key-store.ts";
 
-/** How a try at the key went. */
-export type Unlocked =
-  | { is: "open"; pair: KeyPair }
-  | { is: "wrong"; left: number; waitS: number }
-  | { is: "wait"; waitS: number }
-  | { is: "short" }
-  | { is: "wiped" };
+/** The key of this handset on its card. */
+export type KeysAtRest = Pick<
+  KeyStore,
+  "kind" | "wiped" | "tries" | "device" | "create" | "unlock" | "changePin" | "setDuress"
+>;
 
-/** The key of this handset on its card. Digits are those the vault holds; every call uses them up. */
-export interface KeysAtRest {
-  readonly kind: "none" | "clear" | "sealed";
-  /** It was erased at this start: the try that did it was cut off. */
-  readonly wiped: boolean;
-  readonly tries: { readonly left: number; readonly waitS: number };
-  readonly deviceSecret: AboutShown["deviceSecret"];
-  /** Makes the pair, or takes the one that has no PIN, and keeps it: under the digits, or in the clear without. */
-  create(): Promise<KeyPair>;
-  unlock(): Promise<Unlocked>;
-  /** Keeps an open pair under the digits from now on. */
-  changePin(pair: KeyPair): Promise<void>;
-  /** The digits erase the key from now on. @throws {VaultError} `same-pin` */
-  setDuress(): Promise<void>;
-}
-
-/** Where the vault keeps digits: those typed now, and an entry to compare them with. */
-export interface PinPad {
-  /** @returns how many are held */
-  pinPush(digit: number): number;
-  pinPop(): number;
-  /** Forgets what was typed, and what was kept. */
-  pinClear(): void;
-  /** What was typed becomes the entry to compare with. */
-  pinKeep(): void;
-  /** Whether the same was typed again; if not, both are forgotten. */
-  pinMatchesKept(): boolean;
-}
+/** Where digits are held, and what is wiped. */
+export type LockVault = Pick<
+  Vault,
+  "pinPush" | "pinPop" | "pinClear" | "pinKeep" | "pinMatchesKept" | "wipe" | "wipeAll"
+>;
 
 export interface KeyLockOptions {
   keys: KeysAtRest;
-  vault: PinPad & Pick<Vault, "wipe" | "wipeAll">;
+  vault: LockVault;
   /** A key that has no PIN yet is to get one. */
   withPin: boolean;
   tell(event: LineEvent): void;
@@ -127,9 +103,14 @@ export class KeyLock {
     const { keys, tell } = this.#options;
     this.#asked = purpose;
     this.#digits = 0;
-    const mayLeave = this.#changing || isErasing(purpose);
     const tries = purpose === "unlock" || purpose === "old" ? keys.tries : undefined;
-    tell({ event: "pin-wanted", purpose, mayLeave, ...tries, ...(refused !== undefined && { refused }) });
+    tell({
+      event: "pin-wanted",
+      purpose,
+      changing: this.#changing,
+      ...tries,
+      ...(refused !== undefined && { refused }),
+    });
   }
 
   /** Slow and able to fail: the card, the device, the vault. What fails is shown, and asked for again. */
@@ -176,7 +157,7 @@ export class KeyLock {
     }
   }
 
-  async #tried(purpose: "unlock" | "old", came: Unlocked): Promise<void> {
+  async #tried(purpose: "unlock" | "old", came: Attempt): Promise<void> {
     const { vault, withPin, tell } = this.#options;
     switch (came.is) {
       case "open":

@@ -1,7 +1,8 @@
 /** The line thread: vault, voice and telephone, wired. Commands come in over the port, events go out. */
 import { mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
+import { deviceBindings } from "@feldfon/hw/device-secret/index";
 import type { DeviceError } from "@feldfon/protocol/errors";
 import { PublicKey, type Uid } from "@feldfon/protocol/identity";
 import type { Passed } from "@feldfon/protocol/phone/line";
@@ -12,7 +13,8 @@ import { FileSound } from "@feldfon/voice/file-sound";
 import { PageSound } from "@feldfon/voice/page-sound";
 import type { AboutShown, Command, LineEvent } from "../handset/link.ts";
 import { handsetTrace } from "../trace.ts";
-import { KeyLock, type KeysAtRest, type PinPad } from "./lock.ts";
+import { KeyStore } from "./key-store.ts";
+import { KeyLock } from "./lock.ts";
 import type { FromLine, LineSetup } from "./setup.ts";
 import { Telephone } from "./telephone.ts";
 
@@ -30,10 +32,15 @@ let phone: { telephone: Telephone; uid: Uid } | undefined;
 let { lastHead } = setup;
 let trace: { uid: Uid; passed: (message: Passed) => void } | undefined;
 
-const keys = await openKeys();
+const keys = await KeyStore.open({
+  path: setup.key,
+  vault,
+  devices: deviceBindings(dirname(setup.key)),
+  withPin: setup.withPin,
+});
 const lock = new KeyLock({
   keys,
-  vault: vault as typeof vault & PinPad,
+  vault,
   withPin: setup.withPin,
   tell: told,
   opened: openTelephone,
@@ -129,7 +136,7 @@ function about(uid: Uid): AboutShown {
     inspector: setup.hardening.inspector,
     version: setup.version,
     pin: keys.kind === "sealed",
-    deviceSecret: keys.deviceSecret,
+    ...(keys.device && { deviceSecret: keys.device }),
   };
 }
 
@@ -139,32 +146,6 @@ async function quit(): Promise<void> {
   vault.wipeAll();
   tell({ event: "gone" });
   port.close();
-}
-
-/** Rows 003-25: made at the first start, kept from then on. */
-async function openKeys(): Promise<KeysAtRest> {
-  const load = () => vault.loadKeyPair(setup.key);
-  const kind = await load().then(
-    (pair) => (vault.wipe(pair), "clear" as const),
-    (error) => {
-      if (error.code !== "no-key") throw error;
-      return "none" as const;
-    },
-  );
-  return {
-    kind,
-    wiped: false,
-    tries: { left: 10, waitS: 0 },
-    deviceSecret: "none",
-    create: async () => {
-      const made = await vault.makeKeyPair();
-      await vault.saveKeyPair(made, setup.key);
-      return made;
-    },
-    unlock: async () => ({ is: "open", pair: await load() }),
-    changePin: async () => {},
-    setDuress: async () => {},
-  };
 }
 
 /** On the card before anybody is told: the last thing a handset does with a server that lied. */

@@ -801,6 +801,7 @@ describe("machine: the four keys", () => {
       "pin-erase",
       "pin-leave",
       "pin-skip",
+      "pin-keep",
       undefined,
     ];
     for (const state of Object.values(samples)) assert.ok(harmless.includes(keysOf(state)["hang-up"]));
@@ -812,7 +813,7 @@ const anyLockEvent = [
   fc
     .record({
       purpose: fc.constantFrom("choose", "repeat", "duress", "repeat-duress", "unlock", "old"),
-      mayLeave: fc.boolean(),
+      changing: fc.boolean(),
       left: fc.constantFrom(10, 1),
       waitS: fc.constantFrom(0, 30),
     })

@@ -65,7 +65,7 @@ export const ABOUT: AboutShown = {
   pin: true,
   deviceSecret: "tpm",
 };
-const { arena: _, ...WITHOUT_ARENA } = ABOUT;
+const { arena: _, deviceSecret: __, ...WITHOUT_ARENA } = ABOUT;
 /** Where the addon was not built. */
 export const ABOUT_DEGRADED: AboutShown = { ...WITHOUT_ARENA, protection: "degraded", coreDumps: true, pin: false };
 
@@ -109,7 +109,7 @@ export function lost(code: string, retryInMs?: number, from = verified): State {
 /** What the line asks for, as it does by itself. */
 export function wanted(purpose: PinPurpose, more: Partial<Extract<Event, { event: "pin-wanted" }>> = {}): Event {
   const tries = purpose === "unlock" || purpose === "old" ? { left: 10, waitS: 0 } : {};
-  return { event: "pin-wanted", purpose, mayLeave: purpose.endsWith("duress"), ...tries, ...more };
+  return { event: "pin-wanted", purpose, changing: false, ...tries, ...more };
 }
 
 /** As Anna's handset, with a PIN. */
@@ -148,7 +148,8 @@ export const named = {
     { event: "idle" },
     wanted("unlock"),
   ),
-  "pin-old": after(openWithPin, ...keys("#"), press("update"), wanted("old", { mayLeave: true })),
+  "pin-old": after(openWithPin, ...keys("#"), press("update"), wanted("old", { changing: true })),
+  "pin-duress-again": after(openWithPin, ...keys("#"), press("update"), wanted("duress", { changing: true })),
   locking: after(openWithPin, press("hang-up")),
   "off-with-pin": openWithPin,
   off,

@@ -170,7 +170,7 @@ describe("texts on the screen", () => {
     const arena = { bytes: 2 ** 26, usedBytes: 2 ** 26 };
     for (const about of [{ ...ABOUT, arena }, { ...ABOUT, arena, protection: "locked" }, ABOUT_DEGRADED]) {
       for (const open of [{ coreDumps: false }, { coreDumps: true }, { coreDumps: false, inspector: true }]) {
-        for (const deviceSecret of ["tpm", "firmware", "otp", "none"] as const) {
+        for (const deviceSecret of ["tpm", "firmware-crypto", "otp", "none"] as const) {
           const shown = { ...about, ...open, deviceSecret, version: "10.10.10" };
           yield ["about", { ...base, place: { name: "about", shown } }];
         }
@@ -225,7 +225,7 @@ describe("texts on the screen", () => {
           const lock: Lock = {
             at: "asked",
             purpose,
-            mayLeave: true,
+            changing: true,
             count: 12,
             sent: false,
             left: 10,

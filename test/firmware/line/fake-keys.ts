@@ -1,5 +1,6 @@
 /** A key store and a vault's pin pad in a test's hand: digits, tries, waits and both ends of a key, without any file. */
-import type { KeysAtRest, PinPad, Unlocked } from "@feldfon/firmware/line/lock";
+import type { Attempt } from "@feldfon/firmware/line/key-store";
+import type { KeysAtRest, LockVault } from "@feldfon/firmware/line/lock";
 import { VaultError } from "@feldfon/protocol/errors";
 import type { KeyPair } from "@feldfon/protocol/vault";
 
@@ -8,8 +9,8 @@ const WAITS_S = [0, 0, 0, 30, 300];
 const LONGEST_WAIT_S = 3_600;
 const TRIES = 10;
 
-export class FakeKeys implements KeysAtRest, PinPad {
-  readonly deviceSecret = "none";
+export class FakeKeys implements KeysAtRest, LockVault {
+  readonly device = "none";
   readonly withPin: boolean;
   wiped = false;
   kind: KeysAtRest["kind"];
@@ -90,7 +91,7 @@ export class FakeKeys implements KeysAtRest, PinPad {
     return this.#opened();
   }
 
-  async unlock(): Promise<Unlocked> {
+  async unlock(): Promise<Attempt> {
     const { waitS } = this.tries;
     const digits = this.#used();
     if (this.kind === "clear") return { is: "open", pair: this.#opened() };
@@ -112,9 +113,8 @@ export class FakeKeys implements KeysAtRest, PinPad {
   async changePin(pair: KeyPair): Promise<void> {
     const digits = this.#used();
     if (!this.open.has(pair)) throw new VaultError("no-such-slot", "the pair is not open");
+    if (digits === this.#duress) throw new VaultError("same-pin", "it is the PIN that erases");
     this.#pin = digits;
-    this.#duress = undefined;
-    this.kind = "sealed";
   }
 
   async setDuress(): Promise<void> {

@@ -274,12 +274,28 @@ describe("the lock of a handset's key: closing and changing", () => {
     const bench = await chosen();
     const screens = [await bench.press("#", "update")];
     for (const pin of [PIN, OTHER, OTHER]) screens.push(await bench.type(pin));
+    assert.equal(bench.board.captionsShown.at(-1)!.lines.at(-1)!.includes("[Hang up] As before"), true);
     screens.push(await bench.press("hang-up"));
     assert.deepEqual(screens, ["pin-old", "pin-choose", "pin-repeat", "pin-duress", "off"]);
     assert.deepEqual([bench.keys.open.size, bench.phones.length, bench.keys.made], [1, 1, 1], "the same key");
     await bench.press("hang-up");
     assert.equal(await bench.type(PIN), "pin");
     assert.equal(await bench.type(OTHER), "off");
+  });
+
+  it("keeps the PIN that erases as it was, when the PIN changes and nobody asks for another", async () => {
+    const bench = await chosen();
+    await bench.press("#", "update");
+    for (const pin of [PIN, OTHER, OTHER]) await bench.type(pin);
+    await bench.press("hang-up", "hang-up");
+    assert.equal(await bench.type(ERASES), "pin-choose");
+  });
+
+  it("does not take the PIN that erases for a new PIN", async () => {
+    const bench = await chosen();
+    await bench.press("#", "update");
+    for (const pin of [PIN, ERASES, ERASES]) await bench.type(pin);
+    assert.deepEqual([bench.screen, bench.facts.refused], ["pin-choose", "same-pin"]);
   });
 
   it("can leave a change before its end, and the old PIN stays", async () => {
