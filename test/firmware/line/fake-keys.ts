@@ -4,7 +4,7 @@ import type { KeysAtRest, LockVault } from "@feldfon/firmware/line/lock";
 import { VaultError } from "@feldfon/protocol/errors";
 import type { KeyPair } from "@feldfon/protocol/vault";
 
-/** After so many wrong ones in a row, in seconds. */
+/** After none, one, two .. wrong ones in a row, in seconds. */
 const WAITS_S = [0, 0, 0, 30, 300];
 const LONGEST_WAIT_S = 3_600;
 const TRIES = 10;
@@ -36,7 +36,7 @@ export class FakeKeys implements KeysAtRest, LockVault {
   }
 
   get tries(): { left: number; waitS: number } {
-    const waitS = this.wrong === 0 ? 0 : (WAITS_S[this.wrong - 1] ?? LONGEST_WAIT_S);
+    const waitS = WAITS_S[this.wrong] ?? LONGEST_WAIT_S;
     return { left: TRIES - this.wrong, waitS: Math.max(0, waitS - this.waitedS) };
   }
 
