@@ -9,7 +9,7 @@
 import { BUTTONS, type Button } from "@feldfon/hw/buttons/port";
 import { connectSteps, updateSteps } from "@feldfon/protocol/phone/orders";
 import { ENDINGS } from "./endings.ts";
-import { FAULTS, type Fault, faultOf } from "./faults.ts";
+import { FAULTS, faultOf } from "./faults.ts";
 import type { AboutShown, ChangesShown } from "./link.ts";
 import { type Asked, type Lock, MAX_PIN_DIGITS } from "./lock.ts";
 import { type Ending, isLow, keysOf, type Line, missedCalls, type Notice, type Peer, type State } from "./machine.ts";
@@ -227,16 +227,17 @@ function asked(state: State, lock: Asked, texts: Texts): Content {
   };
 }
 
-/** What keeps the key shut, or a device that is broken: the number pad may be it. */
-function failedAt({ notices }: State, refused: string | undefined): Fault | undefined {
-  if (refused !== undefined && !isRefusal(refused)) return faultOf(refused);
-  const broken = notices.find((notice) => notice.kind === "fault");
-  return broken && faultOf(broken.code);
+/** The code of what keeps the key shut, or of a device that is broken: the number pad may be it. */
+function failedAt({ notices }: State, refused: string | undefined): string | undefined {
+  if (refused !== undefined && !isRefusal(refused)) return refused;
+  return notices.find((notice) => notice.kind === "fault")?.code;
 }
 
-function brief(fault: Fault, texts: Texts): Block[] {
-  const { text, next } = texts.faults[fault];
-  return [mark("caution", fill(texts.error, { n: FAULTS[fault].number })), detail(text), detail(next)];
+function brief(code: string, texts: Texts): Block[] {
+  const kind = faultOf(code);
+  const { text, next } = texts.faults[kind];
+  const what = kind === "other" ? fill(texts.code, { code: code.slice(0, 12) }) : text;
+  return [mark("caution", fill(texts.error, { n: FAULTS[kind].number })), detail(what), detail(next)];
 }
 
 function isRefusal(word: string): word is keyof Texts["lock"]["refused"] {

@@ -7,6 +7,7 @@
  *
  * What the machine of the hand (handset/lock.ts) shows is decided here; what counts a try, waits or erases, in the store.
  */
+import { DeviceError, VaultError } from "@feldfon/protocol/errors";
 import type { KeyPair, Vault } from "@feldfon/protocol/vault";
 import type { LineEvent, PinCommand, PinPurpose } from "../handset/link.ts";
 import { isErasing, MIN_PIN_DIGITS } from "../handset/lock.ts";
@@ -119,10 +120,9 @@ export class KeyLock {
     try {
       await run(purpose);
     } catch (error) {
-      const code = error instanceof Error && "code" in error ? error.code : undefined;
-      if (typeof code !== "string") throw error;
+      if (!isOfTheGround(error)) throw error;
       this.#options.vault.pinClear();
-      this.#ask(firstOf(purpose), code);
+      this.#ask(firstOf(purpose), error.code);
     } finally {
       this.#working = false;
     }
@@ -222,6 +222,12 @@ export class KeyLock {
     if (keys.kind === "none") tell({ event: "making-key" });
     return keys.create();
   }
+}
+
+/** The vault, the device or the card refused: a person may do something about it. */
+function isOfTheGround(error: unknown): error is Error & { code: string } {
+  if (error instanceof VaultError || error instanceof DeviceError) return true;
+  return error instanceof Error && "syscall" in error && "code" in error;
 }
 
 /** Where a person begins again after something failed. */

@@ -30,6 +30,7 @@ const voice = new VoiceEngine(files ?? new PageSound(setup.sound!));
 let phone: { telephone: Telephone; uid: Uid } | undefined;
 /** As the hand has it on the card: a telephone after the lock goes on where the one before it stopped. */
 let { lastHead } = setup;
+let quitting = false;
 let trace: { uid: Uid; passed: (message: Passed) => void } | undefined;
 
 const keys = await KeyStore.open({
@@ -47,7 +48,10 @@ const lock = new KeyLock({
   closing: closeTelephone,
 });
 port.on("message", take);
-await lock.begin();
+await lock.begin().catch((error) => {
+  // A key that was being made comes into a vault that is wiped.
+  if (!quitting) throw error;
+});
 
 function openTelephone(keyPair: KeyPair): void {
   const key = new PublicKey(keyPair.spki);
@@ -141,6 +145,7 @@ function about(uid: Uid): AboutShown {
 }
 
 async function quit(): Promise<void> {
+  quitting = true;
   await closeTelephone();
   await voice.close();
   vault.wipeAll();

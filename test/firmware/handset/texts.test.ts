@@ -218,7 +218,14 @@ describe("texts on the screen", () => {
   function* questions(): Generator<[string, State]> {
     const missed: Notice = { kind: "missed", peer: contact(1, "Ben"), times: 999 };
     const broken: Notice = { kind: "fault", about: "device", code: "numpad", cause: "" };
-    const codes = [undefined, ...Object.keys(TEXTS.en.lock.refused), "other-device", "bad-key", "ENOSPC"];
+    const codes = [
+      undefined,
+      ...Object.keys(TEXTS.en.lock.refused),
+      "other-device",
+      "bad-key",
+      "ENOSPC",
+      "w".repeat(60),
+    ];
     for (const purpose of Object.keys(TEXTS.en.lock.ask) as (keyof typeof TEXTS.en.lock.ask)[]) {
       for (const refused of codes) {
         for (const waitMs of [0, 3_600_000]) {

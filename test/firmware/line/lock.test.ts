@@ -253,11 +253,21 @@ describe("the lock of a handset's key: opening", () => {
     assert.equal(await bench.type(PIN), "off");
   });
 
+  it("shows what the card says when it cannot count a try", async () => {
+    const bench = await withPin();
+    bench.keys.fails = Object.assign(new Error("EROFS"), { code: "EROFS", syscall: "open" });
+    await bench.type(PIN);
+    assert.deepEqual([bench.screen, bench.facts.refused], ["pin", "EROFS"]);
+  });
+
   it("surfaces what is our own mistake", async () => {
     const bench = await withPin();
-    await bench.press(PIN);
-    bench.keys.fails = new TypeError("a slip");
-    await assert.rejects(bench.lock.command({ do: "pin-done" }), TypeError);
+    for (const slip of [new TypeError("a slip"), Object.assign(new TypeError("a slip"), { code: "ERR_INVALID_ARG" })]) {
+      bench.keys.fails = slip;
+      await bench.lock.command({ do: "pin-digit", digit: 4 });
+      for (let digit = 1; digit < 6; digit++) await bench.lock.command({ do: "pin-digit", digit });
+      await assert.rejects(bench.lock.command({ do: "pin-done" }), slip);
+    }
   });
 });
 
