@@ -98,6 +98,19 @@ describe("a handset with a PIN", function () {
     await connect();
   });
 
+  it("locks by Hang up once it is disconnected, and connects again after the PIN", async () => {
+    program.send("press hang-up");
+    program.send("press call");
+    await shows("off");
+    program.send("press hang-up");
+    await shows("pin");
+    program.send("press connect");
+    assert.equal((await type(PIN)).event, "unlocked");
+    await shows("off");
+    assert.equal(program.lines.filter(({ event }) => event === "connecting").length, 1, "none while it was locked");
+    await connect();
+  });
+
   it("asks for it after kill -9, makes one wait after three wrong ones, and opens with the right one", async () => {
     await kill();
     await start("Anna");
@@ -177,8 +190,21 @@ describe("a handset with a PIN", function () {
     const { pin, deviceSecret, ...known } = sealed.about as { pin: boolean; deviceSecret: string; uid: string };
     assert.deepEqual([pin, known.uid], [true, uid]);
     assert.ok(["none", "tpm", "firmware-crypto", "otp"].includes(deviceSecret));
+    program.send("press update");
+    await shows("pin-old");
+    for (const [typed, purpose] of [
+      [PIN, "choose"],
+      [WRONG, "repeat"],
+      [WRONG, "duress"],
+    ] as const) {
+      assert.equal((await type(typed)).purpose, purpose);
+    }
+    program.send("press hang-up");
+    await shows("off");
     await program.end(() => program.send("quit"));
     assert.equal((await start("Chen", "--no-pin")).name, "pin");
+    assert.equal((await type(PIN)).refused, "wrong");
+    assert.equal((await type(WRONG)).event, "unlocked");
     await program.end(() => program.send("quit"));
   });
 

@@ -9,6 +9,7 @@ import type { Button } from "@feldfon/hw/buttons/port";
 import { isNumpadKey } from "@feldfon/hw/numpad/port";
 import { VaultError } from "@feldfon/protocol/errors";
 import type { KeyPair } from "@feldfon/protocol/vault";
+import fc from "fast-check";
 import { FakeKeys } from "./fake-keys.ts";
 
 const PIN = "402917";
@@ -268,6 +269,39 @@ describe("the lock of a handset's key: opening", () => {
       for (let digit = 1; digit < 6; digit++) await bench.lock.command({ do: "pin-digit", digit });
       await assert.rejects(bench.lock.command({ do: "pin-done" }), slip);
     }
+  });
+});
+
+describe("the lock of a handset's key: keys in any order", () => {
+  it("hand over no key before the PIN, whatever is pressed", async () => {
+    // Its PIN has a 9, which nobody presses.
+    const keys = fc.constantFrom(
+      ..."012345678*#",
+      "connect",
+      "call",
+      "call",
+      "hang-up",
+      "update",
+      "012345",
+      "333333+call",
+    );
+    let tried = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.array(keys, { maxLength: 60 }), async (presses) => {
+        const bench = await Bench.open(new FakeKeys(true, "sealed", "999999"));
+        for (const one of presses) {
+          await bench.press(...one.split("+"));
+          assert.deepEqual([bench.phones.length, bench.keys.open.size], [0, 0]);
+          assert.equal(bench.screen, "pin");
+          tried += bench.facts.refused === "wrong" ? 1 : 0;
+          bench.keys.waitedS = 3_600;
+          bench.runner.take({ event: "tick", elapsedMs: 3_600_000 });
+          bench.keys.wrong = Math.min(8, bench.keys.wrong); // what comes of the tenth has a test of its own
+        }
+      }),
+      { numRuns: 50 },
+    );
+    assert.ok(tried > 20, `${tried} wrong PINs were tried`);
   });
 });
 
