@@ -72,7 +72,7 @@ export class KeyLock {
     if (this.#working) return;
     switch (command.do) {
       case "pin-digit":
-        if (this.#asked && this.#waitS === 0) this.#digits = vault.pinPush(command.digit);
+        if (this.#asked) this.#digits = vault.pinPush(command.digit);
         return;
       case "pin-erase":
         if (this.#asked) this.#digits = vault.pinPop();
@@ -93,11 +93,6 @@ export class KeyLock {
 
   get #sealed(): boolean {
     return this.#options.keys.kind === "sealed";
-  }
-
-  /** Only where the key itself is tried. */
-  get #waitS(): number {
-    return this.#asked === "unlock" || this.#asked === "old" ? this.#options.keys.tries.waitS : 0;
   }
 
   #ask(purpose: PinPurpose, refused?: string): void {

@@ -540,6 +540,7 @@ describe("machine: calls", () => {
       "quitting",
       { do: "quit" },
     ],
+    ["quits also when the key is erased at that moment", named.quitting, [{ event: "wiped" }], "quitting"],
     [
       "is gone when the line is",
       named.quitting,
