@@ -43,8 +43,8 @@ export type Block =
   | { readonly block: "says"; readonly text: string; readonly runs?: true }
   /** `runs`: a clock or a count that changes by itself, no news to somebody who reads along. */
   | { readonly block: "detail"; readonly text: string; readonly runs?: true }
-  /** What others chose: a name. It never carries the bar. */
-  | { readonly block: "name"; readonly text: string /** In one line, cut: one's own. */; readonly brief?: true }
+  /** What others chose: a name. It never carries the bar. `brief`: one's own, cut to one line. */
+  | { readonly block: "name"; readonly text: string; readonly brief?: true }
   | { readonly block: "digits"; readonly text: string }
   /** Digits of a PIN, as dots: how many, never which. */
   | { readonly block: "dots"; readonly count: number; readonly of: number }
@@ -227,10 +227,12 @@ function asked(state: State, lock: Asked, texts: Texts): Content {
   };
 }
 
-/** The code of what keeps the key shut, or of a device that is broken: the number pad may be it. */
+/** The code of what keeps the key shut, or of a device that is broken: the number pad may be it. Never of a call. */
 function failedAt({ notices }: State, refused: string | undefined): string | undefined {
   if (refused !== undefined && !isRefusal(refused)) return refused;
-  return notices.find((notice) => notice.kind === "fault")?.code;
+  return notices
+    .filter((notice) => notice.kind === "fault")
+    .find(({ about }) => about === "device" || about === "start")?.code;
 }
 
 function brief(code: string, texts: Texts): Block[] {

@@ -9,6 +9,7 @@ import {
   idleOf,
   keysOf,
   lightOf,
+  type Notice,
   next,
   type State,
 } from "@feldfon/firmware/handset/machine";
@@ -186,6 +187,12 @@ describe("machine: the PIN", () => {
       "| The number pad does not answer.",
       "| Check the cable. The four keys work.",
     ]);
+  });
+
+  it("says nothing of a call whose numbers differed", () => {
+    const listened: Notice = { kind: "fault", about: "call", code: "sas-differs", cause: "" };
+    const { blocks } = screenOf({ ...pin, notices: [listened] }, "en");
+    assert.deepEqual(blocks, screenOf(pin, "en").blocks);
   });
 
   it("says where the card belongs when the device's own secret is another one", () => {
