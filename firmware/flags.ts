@@ -16,12 +16,16 @@ export const USAGE = `feldfon-handset: an encrypted field telephone
   --enrolment-code FILE    file with the code that new handsets need, where the server asks for one
   --direct on|off          voice straight to a handset that allows it too, past the server; when on, whoever is in
                            a call with this handset learns its network address [off]
+  --no-pin                 keep the key in the clear: who has the card has the handset. Without it the first start asks
+                           for a PIN of 6 to 12 digits; --pin turns back
+  --idle-lock MINUTES      a handset with a PIN that is not connected locks itself when no key was pressed for so long;
+                           0 never [10]
   --data DIR               folder of this handset's key and settings [handset-data]
   --json                   one JSON object a line instead of text
   --trace FILE             one redacted message a line
   --help                   print this, and end
 
-Server, key, name, language and direct are kept: the next start needs none of them.
+Server, key, name, language, direct, PIN and idle lock are kept: the next start needs none of them.
 `;
 
 export interface Flags {
@@ -52,12 +56,15 @@ export function readFlags(argv: readonly string[]): Flags {
         language: text,
         "enrolment-code": text,
         direct: text,
+        pin: { type: "boolean" },
+        "idle-lock": text,
         data: text,
         trace: text,
         json: { type: "boolean" },
         help: { type: "boolean", short: "h" },
       },
       strict: true,
+      allowNegative: true,
       allowPositionals: false,
     }));
   } catch (cause) {
@@ -71,7 +78,8 @@ export function readFlags(argv: readonly string[]): Flags {
     json: values.json === true,
     pagePort: portIn(given("page-port") ?? "0"),
     trace: given("trace"),
-    apply: (settings) => parseSettings({ ...settings, ...changes(given) }),
+    apply: (settings) =>
+      parseSettings({ ...settings, ...changes(given), ...(values.pin !== undefined && { pin: values.pin }) }),
   };
 }
 
@@ -85,6 +93,7 @@ function changes(given: (flag: string) => string | undefined): Record<string, un
   if (given("name") !== undefined) changed.name = given("name");
   if (given("language") !== undefined) changed.language = given("language");
   if (given("direct") !== undefined) changed.direct = onOrOff("--direct", given("direct"));
+  if (given("idle-lock") !== undefined) changed.idleLockMinutes = wholeNumber("--idle-lock", given("idle-lock")!);
   if (code !== undefined) changed.enrolmentCode = firstLine("--enrolment-code", code);
   return changed;
 }
@@ -116,6 +125,12 @@ function pinned(text: string): Uid {
 function onOrOff(flag: string, text: string | undefined): boolean {
   if (text !== "on" && text !== "off") throw new SettingsError("settings-bad", `${flag}: neither on nor off`);
   return text === "on";
+}
+
+/** How large it may be the settings know. */
+function wholeNumber(flag: string, text: string): number {
+  if (/^[0-9]{1,6}$/.test(text)) return Number(text);
+  throw new SettingsError("settings-bad", `${flag}: not a whole number`);
 }
 
 function firstLine(flag: string, file: string): string {

@@ -1,5 +1,5 @@
 /** `feldfon-handset`: the hand thread. Opens settings and board, starts the line thread, joins them by the runner. */
-import { mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { findPackageJSON } from "node:module";
 import { Worker } from "node:worker_threads";
 import { boards } from "@feldfon/hw";
@@ -72,6 +72,7 @@ async function main(): Promise<void> {
     enrolmentCode: settings.enrolmentCode ?? "",
     direct: settings.direct,
     key: paths.key,
+    withPin: settings.pin,
     evidence: paths.evidence,
     trace: flags.trace,
     sound: board.sound,
@@ -80,7 +81,7 @@ async function main(): Promise<void> {
     lastHead: kept,
   });
   line.onKeep((bytes, signature) => lastHead.write(bytes, signature));
-  await line.ready;
+  line.onWiped(() => forget(paths));
 
   const runner = new Runner({
     board,
@@ -93,6 +94,7 @@ async function main(): Promise<void> {
       // A speaker that is a file: what is recorded is what was said. A page has a volume of its own.
       volumePercent: 100,
     }),
+    idleLockMs: 60_000 * settings.idleLockMinutes,
   });
   for (const code of faults) runner.take({ event: "start-failed", code });
   for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
@@ -131,9 +133,8 @@ function readLastHead(lastHead: LastHead, faults: string[]): ReturnType<LastHead
 }
 
 interface LineThread extends LineLink {
-  /** Settles when the key is there. */
-  readonly ready: Promise<void>;
   onKeep(listener: (bytes: Uint8Array, signature: Uint8Array) => void): void;
+  onWiped(listener: () => void): void;
 }
 
 /** @param shown with `--json` the line's events are printed too, one object a line: scripts follow a call by them */
@@ -143,22 +144,22 @@ function startLine(shown: boolean, setup: LineSetup): LineThread {
     workerData: setup,
     transferList: setup.sound ? [setup.sound] : [],
   });
-  const ready = Promise.withResolvers<void>();
   let listener: (event: LineEvent) => void = () => {};
   let keep: (bytes: Uint8Array, signature: Uint8Array) => void = () => {};
+  let wiped: () => void = () => {};
   worker.on("message", (message: FromLine) => {
     switch (message.event) {
-      case "making-key":
-        process.stderr.write("feldfon-handset: making this handset's key, once; this takes some seconds\n");
-        break;
       case "key-ready":
         process.stderr.write(`feldfon-handset: fingerprint ${message.uid}\n`);
-        ready.resolve();
         break;
       case "keep-head":
         keep(message.bytes, message.signature);
         break;
       default:
+        if (message.event === "wiped") wiped();
+        if (message.event === "making-key") {
+          process.stderr.write("feldfon-handset: making this handset's key, once; this takes some seconds\n");
+        }
         if (shown) process.stdout.write(`${JSON.stringify({ type: "event", ...message })}\n`);
         listener(message);
     }
@@ -169,7 +170,6 @@ function startLine(shown: boolean, setup: LineSetup): LineThread {
     process.exit(EXIT_GROUND);
   });
   return {
-    ready: ready.promise,
     send: (command) => worker.postMessage(command),
     onEvent: (heard) => {
       listener = heard;
@@ -177,10 +177,19 @@ function startLine(shown: boolean, setup: LineSetup): LineThread {
     onKeep: (kept) => {
       keep = kept;
     },
+    onWiped: (forget) => {
+      wiped = forget;
+    },
     close: () => {
       setTimeout(() => void worker.terminate(), QUIT_MS).unref();
     },
   };
+}
+
+/** What a handset at its first start would not have. Settings are the field's, not the person's. */
+function forget({ lastHead, evidence }: ReturnType<typeof pathsIn>): void {
+  rmSync(lastHead, { force: true });
+  rmSync(evidence, { recursive: true, force: true });
 }
 
 /** Evidence of an earlier run: nothing goes on until a person cleared it. */

@@ -1,8 +1,8 @@
 /**
  * What a handset keeps on its card, besides its key: the settings and the last head of the directory.
  *
- *     DATA/settings.json    server, port, server's fingerprint, name, language, enrolment code, direct
- *     DATA/key.pem          the key pair (the vault's file)
+ *     DATA/settings.json    server, port, server's fingerprint, name, language, enrolment code, direct, PIN or not
+ *     DATA/key.pem          the key pair (the vault's file); beside it what line/key-store.ts counts and ties it to
  *     DATA/last-head        HEAD (184) | signature (512), wire.md DIRECTORY
  *     DATA/evidence/        two stories of one server, one file each
  *
@@ -44,6 +44,10 @@ export interface Settings {
   readonly enrolmentCode?: string | undefined;
   /** Voice may go straight to the other handset, which learns this one's address. */
   readonly direct: boolean;
+  /** The key opens by a PIN; a handset that has none yet asks for one. */
+  readonly pin: boolean;
+  /** An open handset that nobody can call and nobody touches locks itself after this; 0 never. */
+  readonly idleLockMinutes: number;
 }
 
 /** What of node:fs is needed, so that a test can cut the power between any two calls. */
@@ -127,6 +131,9 @@ export class KeptFile {
 
 export const MAX_SERVER_CHARACTERS = 253;
 const MAX_CODE_CHARACTERS = 64;
+const IDLE_LOCK_MINUTES = 10;
+/** A day. */
+const MAX_IDLE_LOCK_MINUTES = 1_440;
 
 /** RFC 1123 §2.1 */
 const hostNameForm = /^[0-9A-Za-z](?:[0-9A-Za-z.-]*[0-9A-Za-z])?$/;
@@ -148,6 +155,11 @@ const settingsForm = v.strictObject({
   language: v.picklist(LANGUAGES),
   enrolmentCode: v.optional(v.pipe(v.string(), v.maxLength(MAX_CODE_CHARACTERS))),
   direct: v.optional(v.boolean(), false),
+  pin: v.optional(v.boolean(), true),
+  idleLockMinutes: v.optional(
+    v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(MAX_IDLE_LOCK_MINUTES)),
+    IDLE_LOCK_MINUTES,
+  ),
 });
 
 /** What a protocol parser takes is right; what it refuses is refused with its sentence. */
@@ -186,7 +198,15 @@ function sentenceOf(issue: v.BaseIssue<unknown>): string {
 
 export function firstSettings(random: (below: number) => number = randomInt): Settings {
   const number = String(random(10_000)).padStart(4, "0");
-  return { server: "127.0.0.1", port: 5060, name: `Feldfon ${number}`, language: "de", direct: false };
+  return {
+    server: "127.0.0.1",
+    port: 5060,
+    name: `Feldfon ${number}`,
+    language: "de",
+    direct: false,
+    pin: true,
+    idleLockMinutes: IDLE_LOCK_MINUTES,
+  };
 }
 
 /**

@@ -87,6 +87,22 @@ export interface SrtpReceiver {
   close(): void;
 }
 
+/**
+ * What ties a sealed key file to one device, and where the vault reads it: itself, so that it is no JavaScript value.
+ * 16 to 256 bytes, all that the file holds or the command prints; always the same on this device, and only on it.
+ */
+export type DeviceSecret = { readonly kind: DeviceSecretKind } & (
+  | { readonly file: string }
+  /** Path of a program, then its arguments; nothing comes to its standard input. */
+  | { readonly command: readonly string[] }
+);
+
+/** `none`: a file beside the key, which a copied card brings along. */
+export type DeviceSecretKind = "none" | "tpm" | "firmware-crypto" | "otp";
+
+/** What a PIN opened: the key, or nothing but the wish of somebody who is forced to type one. */
+export type Unlocked = { readonly opened: "key"; readonly pair: KeyPair } | { readonly opened: "duress" };
+
 export interface Vault {
   status(): VaultStatus;
 
@@ -96,6 +112,51 @@ export interface Vault {
   loadKeyPair(path: string): Promise<KeyPair>;
   /** Saved whole or not at all: temporary file, fsync, rename; mode 0600. */
   saveKeyPair(keyPair: KeyPair, path: string): Promise<void>;
+
+  /**
+   * The PIN comes in digit by digit and stays here: 6 to 12 of them. Whatever uses it uses it up, and so does
+   * `wipeAll`.
+   *
+   * @param digit 0..9. @returns digits typed so far; a thirteenth is not taken
+   */
+  pinPush(digit: number): number;
+  /** Takes the last digit back. @returns digits left */
+  pinPop(): number;
+  /** Forgets all that was typed, kept or not. */
+  pinClear(): void;
+  /** How many digits are typed. */
+  pinDigits(): number;
+  /** What was typed becomes the first entry; it is to be typed once more. */
+  pinKeep(): void;
+  /** Compares in constant time. True: the digits stay, to be used; false: both entries are forgotten. */
+  pinMatchesKept(): boolean;
+
+  /**
+   * Opens a sealed key file with the digits typed; takes a second or so on a handset, off the event loop.
+   *
+   * @throws {VaultError} `bad-pin`, `short-pin` (fewer than 6 digits); before any PIN is tried: `no-key`, `bad-key` (no
+   *   sealed file, or a damaged one), `key-file-open`, `other-device` (sealed on a device of another kind), `no-device`
+   */
+  loadSealedKeyPair(path: string, device: DeviceSecret): Promise<Unlocked>;
+  /**
+   * Seals the key pair under the digits typed and the device's secret, without a duress PIN. Saved whole or not at all.
+   *
+   * @throws {VaultError} `short-pin`, `no-device`, `not-saved`
+   */
+  saveSealedKeyPair(keyPair: KeyPair, path: string, device: DeviceSecret): Promise<void>;
+  /**
+   * Seals the key pair anew under the digits typed; a duress PIN stays as it is.
+   *
+   * @throws {VaultError} `same-pin` when the digits are the duress PIN; as `loadSealedKeyPair` and `saveSealedKeyPair`
+   */
+  changePin(keyPair: KeyPair, path: string, device: DeviceSecret): Promise<void>;
+  /**
+   * The digits typed become the duress PIN. Nobody can tell from the file whether it has one.
+   *
+   * @throws {VaultError} `same-pin` when the digits are the PIN; as `loadSealedKeyPair` and `saveSealedKeyPair`
+   */
+  setDuressPin(path: string, device: DeviceSecret): Promise<void>;
+
   /** RSASSA-PSS, SHA-256, MGF1-SHA-256, salt 32 (RFC 8017 §8.1), off the event loop. @returns 512 bytes */
   sign(keyPair: KeyPair, message: Uint8Array): Promise<Buffer>;
   /**

@@ -80,7 +80,18 @@ export async function runDemo({ folder, traces, say }: DemoOptions): Promise<Dem
     say(`  port ${port}, fingerprint ${fingerprint}`);
     const start = (sign: Handset["sign"], name: string): Handset => {
       const program = new Program(`handset ${sign}`, "firmware/main.ts", [
-        ...["--board", "terminal", "--json", "--language", "en", "--name", name, "--data", join(folder, name)],
+        ...[
+          "--board",
+          "terminal",
+          "--json",
+          "--language",
+          "en",
+          "--name",
+          name,
+          "--data",
+          join(folder, name),
+          "--no-pin",
+        ],
         ...["--server", `127.0.0.1:${port}`, "--server-key", fingerprint!, ...traceOf(name)],
       ]);
       programs.push(program);
@@ -88,7 +99,8 @@ export async function runDemo({ folder, traces, say }: DemoOptions): Promise<Dem
     };
     say("Two handsets start and make their keys.");
     const [a, b] = [start("A", "Anna"), start("B", "Ben")];
-    for (const { program } of [a, b]) await program.next("its first screen", (line) => line.type === "screen", 60_000);
+    for (const { program } of [a, b])
+      await program.next("its key", (line) => line.type === "screen" && line.name === "off", 60_000);
 
     say("\nA connects.");
     const connectedA = await connect(a, say);

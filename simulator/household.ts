@@ -242,7 +242,7 @@ export class Household {
     const flags = [
       ...["--board", "laptop", "--json", "--language", language, "--name", name],
       ...["--data", join(this.#options.folder, name), "--trace", trace.path],
-      ...["--server", `${HOST}:${proxy.port}`, "--server-key", this.#fingerprint],
+      ...["--server", `${HOST}:${proxy.port}`, "--server-key", this.#fingerprint, "--no-pin"],
     ];
     const program = new Program(name, "firmware/main.ts", flags, {
       ownSession: true,

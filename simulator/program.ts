@@ -71,6 +71,11 @@ export class Program {
     return this.#lines;
   }
 
+  /** The last lines of standard error, oldest first. */
+  get complaints(): readonly string[] {
+    return this.#complaints;
+  }
+
   get pid(): number {
     return this.#child.pid!;
   }

@@ -50,6 +50,7 @@ const programs: readonly Program[] = [
       "0".repeat(64),
       "--name",
       "anna",
+      "--no-pin",
     ],
     hello: "key #\n",
     ready: /"event":"about".*\n/,

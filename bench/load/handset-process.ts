@@ -125,7 +125,7 @@ export class HandsetProcess {
     this.#stuck = undefined;
     this.#screen = NO_SCREEN;
     this.#calls = [];
-    const flags = ["--board", "terminal", "--json", "--language", "en", "--name", name];
+    const flags = ["--board", "terminal", "--json", "--language", "en", "--name", name, "--no-pin"];
     flags.push(
       "--data",
       path.join(folder, name),

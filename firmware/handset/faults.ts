@@ -39,6 +39,7 @@ export const FAULTS = {
   vault: { number: 603, red: false },
   disk: { number: 604, red: false },
   "last-head": { number: 605, red: false },
+  "device-secret": { number: 606, red: false },
   other: { number: 900, red: false },
 } as const satisfies Record<string, { number: number; red: boolean; blocks?: true }>;
 
@@ -65,9 +66,12 @@ const CODES: readonly (readonly [Fault, string])[] = [
   ["key-file", "no-key bad-key key-file-open not-saved"],
   ["vault", "full no-such-slot empty-slot wrong-use wrong-length exhausted unwrap"],
   ["vault", "bad-point bad-encapsulation-key bad-ciphertext"],
+  // What a person did with a PIN has words of its own (texts: lock.refused); here only should it come from elsewhere.
+  ["vault", "bad-digit bad-pin short-pin same-pin no-argon2"],
   ["vault", "no-protection wrong-library not-built bad-setting inspector"],
   ["disk", "ENOSPC EDQUOT EROFS EIO"],
   ["last-head", "last-head-broken"],
+  ["device-secret", "other-device no-device"],
 ];
 
 const faults = new Map<string, Fault>([

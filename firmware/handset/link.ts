@@ -7,9 +7,26 @@
  */
 import type { Uid } from "@feldfon/protocol/identity";
 import type { ConnectStep, UpdateStep } from "@feldfon/protocol/phone/orders";
+import type { DeviceSecretKind } from "@feldfon/protocol/vault";
 import type { Tone } from "@feldfon/voice/port";
 
+/** What a PIN is typed for: the first two at the first start or a change, the next two for the PIN that erases. */
+export type PinPurpose = "choose" | "repeat" | "duress" | "repeat-duress" | "unlock" | "old";
+
+/** Goes from the key straight into the vault: no state, log or trace between the two holds a digit. */
+export type PinCommand =
+  | { do: "pin-digit"; digit: number }
+  | { do: "pin-erase" }
+  /** All of it was typed. What it means follows from what was asked last. */
+  | { do: "pin-done" }
+  /** Leaves a question that may be left: the change as it was, or no PIN that erases. */
+  | { do: "pin-leave" }
+  | { do: "change-pin" }
+  /** Wipes every slot of the vault, the key's too. */
+  | { do: "lock" };
+
 export type Command =
+  | PinCommand
   | { do: "connect" }
   /** Takes leave of the server in order: the row goes at once. */
   | { do: "leave" }
@@ -19,6 +36,8 @@ export type Command =
   | { do: "hang-up" }
   | { do: "update" }
   | { do: "tone"; tone: Tone }
+  /** Sounds once, where no tone is. */
+  | { do: "sound"; sound: "click" | "refused" }
   | { do: "mute"; on: boolean }
   | { do: "volume"; percent: number }
   /** The `terminal` board's microphone and speaker are WAV files. */
@@ -69,7 +88,13 @@ export interface AboutShown {
   /** Whether Node's inspector can be opened from outside. */
   inspector: boolean;
   version: string;
+  /** Whether the key file opens by a PIN only. */
+  pin: boolean;
+  /** What of the device seals the key file besides the PIN; `none`: a file of the same card. */
+  deviceSecret?: DeviceSecretKind;
 }
+
+export type PinRefusal = "wrong" | "different" | "short" | "same-pin";
 
 export type CallEnd =
   | "hung-up-here"
@@ -96,6 +121,21 @@ export type CallEnd =
   | "two-directories";
 
 export type LineEvent =
+  /** The key pair is being made, once; it takes seconds, on a Pi tens of them. */
+  | { event: "making-key" }
+  /**
+   * Digits are wanted; none are held now.
+   *
+   * @param changing a key that is open gets another PIN: all of it may be left
+   * @param left tries, where a wrong one counts
+   * @param waitS until digits are taken
+   * @param refused why what was typed last did not do: a word of `PinRefusal`, or the code of something that failed
+   */
+  | { event: "pin-wanted"; purpose: PinPurpose; changing: boolean; left?: number; waitS?: number; refused?: string }
+  /** The key lies open in the vault. */
+  | { event: "unlocked"; pin: boolean }
+  /** The key is gone for good, by the last wrong try or by the PIN that erases: a handset as at its first start. */
+  | { event: "wiped" }
   | { event: "connecting"; resuming: boolean }
   | { event: "step"; step: ConnectStep; ms: number }
   | { event: "connected"; resumed: boolean; directory: DirectoryShown; protection: string }

@@ -8,8 +8,9 @@
  *     lost, refused     '-- updating                               |
  *     leaving               notice, alarm, leave?              hanging-up --> ended --> phonebook
  *
- * Two things go their own ways: the line to the server (`Line`), and what the person looks at (`Place`); a call goes on
- * while the line is away. Every key's meaning comes from `keysOf`, which also labels the keys on the screen, so a label
+ * Three things go their own ways: the handset's own key (`Lock`, lock.ts), the line to the server (`Line`), and what the
+ * person looks at (`Place`); a call goes on while the line is away. A handset that is not open shows its PIN and nothing
+ * else, whatever the line says. Every key's meaning comes from `keysOf`, which also labels the keys on the screen, so a label
  * cannot lie. Tone, light and clock follow from the state (`toneOf`, `lightOf`, `clockOf`): their change is the effect,
  * so none can be forgotten. What happens while the screen is needed for something else waits in `notices`.
  */
@@ -23,6 +24,17 @@ import type { Tone } from "@feldfon/voice/port";
 import { ENDINGS } from "./endings.ts";
 import { blocksForGood, faultOf, isRed } from "./faults.ts";
 import type { AboutShown, CallEnd, ChangesShown, Command, ContactShown, DirectoryShown, LineEvent } from "./link.ts";
+import {
+  type Lock,
+  type LockAction,
+  lockHeard,
+  lockKey,
+  lockKeys,
+  lockPress,
+  lockTick,
+  lockTicks,
+  mayLeave,
+} from "./lock.ts";
 
 export interface StepDone {
   readonly step: ConnectStep;
@@ -85,6 +97,8 @@ export type Notice =
 
 /** What the person looks at. */
 export type Place =
+  /** The PIN, or what is done with the key. */
+  | { readonly name: "lock" }
   /** The line itself: off, connecting, verified, lost, refused. */
   | { readonly name: "front" }
   /** Who this is and what protects it; `shown` once the line thread has told. */
@@ -127,6 +141,7 @@ export interface Distrust {
 }
 
 export interface State {
+  readonly lock: Lock;
   readonly line: Line;
   readonly place: Place;
   readonly directory: DirectoryShown | undefined;
@@ -155,6 +170,8 @@ export type Event =
   | { event: "key"; key: NumpadKey }
   /** The clock of `clockOf`, about once a second. @param elapsedMs since the last tick */
   | { event: "tick"; elapsedMs: number }
+  /** Nobody has touched a key for as long as `--idle-lock` says, while `idleOf` held. */
+  | { event: "idle" }
   | { event: "battery"; charge: Charge | undefined }
   /** Something the firmware found missing or broken before there was a line. */
   | { event: "start-failed"; code: string }
@@ -165,10 +182,15 @@ export type Effect =
   | { do: "command"; command: Command }
   | { do: "light"; light: Light }
   /** Starts or stops the ticks. */
-  | { do: "clock"; ticking: boolean };
+  | { do: "clock"; ticking: boolean }
+  /** Begins to wait for `idle` from now, or stops. */
+  | { do: "idle-clock"; running: boolean };
 
 /** What a key would do now; its label is `texts.actions[action]`. */
 export type Action =
+  | LockAction
+  | "lock"
+  | "change-pin"
   | "connect"
   | "why"
   | "stop"
@@ -215,6 +237,7 @@ export interface Beginning {
 
 export function begin({ server, ownName, volumePercent = 60, charge, evidence }: Beginning): State {
   const [state] = settle({
+    lock: { at: "starting" },
     line: { at: "off" },
     place: { name: "front" },
     directory: undefined,
@@ -242,17 +265,22 @@ export function next(before: State, event: Event): [State, ...Effect[]] {
   const lightBefore = lightOf(before);
   if (light.colour !== lightBefore.colour || light.rhythm !== lightBefore.rhythm) effects.push({ do: "light", light });
   if (ticking !== clockOf(before)) effects.push({ do: "clock", ticking });
+  const running = idleOf(state);
+  if (running !== idleOf(before) || (running && isTouch(event))) effects.push({ do: "idle-clock", running });
   return [state, ...effects];
 }
 
 function step(state: State, event: Event): Step {
   switch (event.event) {
     case "press": {
+      if (state.place.name === "lock") return withLock(state, lockPress(state.lock, event.button));
       const action = keysOf(state)[event.button];
       return action ? perform(state, action) : [state];
     }
     case "key":
       return key(state, event.key);
+    case "idle":
+      return idleOf(state) ? locking(state) : [state];
     case "tick":
       return [tick(state, event.elapsedMs)];
     case "battery":
@@ -276,10 +304,12 @@ function step(state: State, event: Event): Step {
 export function keysOf(state: State): Partial<Record<Button, Action>> {
   const { place, line } = state;
   switch (place.name) {
+    case "lock":
+      return lockKeys(state.lock);
     case "front":
       switch (line.at) {
         case "off":
-          return state.distrust ? { connect: "why" } : { connect: "connect" };
+          return { connect: state.distrust ? "why" : "connect", ...(hasPin(state) && { "hang-up": "lock" as const }) };
         case "connecting":
         case "leaving":
           return { "hang-up": "stop" };
@@ -317,6 +347,7 @@ export function keysOf(state: State): Partial<Record<Button, Action>> {
     case "alarm":
       return { "hang-up": "ok" };
     case "about":
+      return { "hang-up": "back", ...(hasPin(state) && { update: "change-pin" as const }) };
     case "hanging-up":
     case "updating":
       return { "hang-up": "back" };
@@ -344,6 +375,11 @@ function perform(state: State, action: Action): Step {
   switch (action) {
     case "connect":
       return [{ ...state, line: { at: "connecting", resuming: false, steps: [] } }, { do: "connect" }];
+    case "lock":
+      return locking(state);
+    case "change-pin":
+      // The line asks for the old one first.
+      return [{ ...state, lock: { at: "starting" } }, { do: "change-pin" }];
     case "why":
       return [at(state, { name: "alarm", elapsedMs: 0 })];
     case "stop":
@@ -404,6 +440,12 @@ function perform(state: State, action: Action): Step {
     case "ok":
       if (place.name !== "alarm") return [home(state)];
       return [acknowledged(state)];
+    case "pin-done":
+    case "pin-erase":
+    case "pin-leave":
+    case "pin-skip":
+    case "pin-keep":
+      return [state]; // the keys of another place: lock.ts
     default:
       return action satisfies never;
   }
@@ -412,6 +454,8 @@ function perform(state: State, action: Action): Step {
 function key(state: State, pressed: NumpadKey): Step {
   const { place } = state;
   switch (place.name) {
+    case "lock":
+      return withLock(state, lockKey(state.lock, pressed));
     case "front":
       if (pressed === "#" && state.line.at === "off") {
         return [at(state, { name: "about", shown: undefined }), { do: "about" }];
@@ -483,10 +527,36 @@ function unanswered(state: State, why: CallEnd, callee: Peer | undefined): State
   });
 }
 
+/* ---- the PIN ---- */
+
+function withLock(state: State, [lock, ...commands]: [Lock, ...Command[]]): Step {
+  return [{ ...state, lock }, ...commands];
+}
+
+function hasPin({ lock }: State): boolean {
+  return lock.at === "open" && lock.pin;
+}
+
+/** Names go from this thread's memory as the key goes from the vault; what nobody has read yet stays and waits. */
+function locking(state: State): Step {
+  const lock: Lock = { at: "working", what: "locking", elapsedMs: 0 };
+  const nameless = { directory: undefined, selected: undefined, joined: [], left: [] };
+  return [{ ...state, ...nameless, lock, line: { at: "off" } }, { do: "lock" }];
+}
+
+/** Nothing is left that a handset at its first start would not have. */
+function wiped({ server, ownName, volumePercent, charge, place }: State): State {
+  const fresh = begin({ server, ownName, volumePercent, charge });
+  return place.name === "quitting" || place.name === "gone" ? at(fresh, place) : fresh;
+}
+
 /* ---- what the line tells ---- */
 
 function heard(state: State, event: LineEvent): Step {
   const { place, line } = state;
+  const step = lockHeard(event);
+  if (step) return withLock(event.event === "wiped" ? wiped(state) : state, step);
+  if (state.lock.at !== "open" && !HEARD_LOCKED.has(event.event)) return [state];
   switch (event.event) {
     case "connecting":
       if (line.at === "leaving") return [state];
@@ -559,10 +629,19 @@ function heard(state: State, event: LineEvent): Step {
     case "gone":
       return [{ ...at(state, { name: "gone" }), line: { at: "off" } }];
 
+    case "making-key":
+    case "pin-wanted":
+    case "unlocked":
+    case "wiped":
+      return [state]; // heard above
+
     default:
       return event satisfies never;
   }
 }
+
+/** What has nothing to do with people, and the end. */
+const HEARD_LOCKED: ReadonlySet<LineEvent["event"]> = new Set(["device-failed", "evidence", "gone"]);
 
 function disconnected(state: State, code: string, retryInMs: number | undefined): Step {
   const { line, place } = state;
@@ -684,8 +763,11 @@ function ended(state: State, event: Extract<LineEvent, { event: "ended" }>): Ste
 
 function tick(state: State, elapsedMs: number): State {
   const { place, line } = state;
+  const lock = lockTick(state.lock, elapsedMs);
   const waited: State =
-    line.at === "lost" ? { ...state, line: { ...line, retryInMs: Math.max(0, line.retryInMs - elapsedMs) } } : state;
+    line.at === "lost"
+      ? { ...state, lock, line: { ...line, retryInMs: Math.max(0, line.retryInMs - elapsedMs) } }
+      : { ...state, lock };
   if (place.name !== "in-call" && place.name !== "ended" && place.name !== "alarm") return waited;
   return at(waited, { ...place, elapsedMs: place.elapsedMs + elapsedMs });
 }
@@ -722,6 +804,8 @@ export function toneOf(state: State): Tone {
 export function lightOf(state: State): Light {
   const { place, line } = state;
   switch (place.name) {
+    case "lock":
+      return lockLight(state);
     case "alarm":
       return { colour: "red", rhythm: "fast" };
     case "incoming":
@@ -739,6 +823,19 @@ export function lightOf(state: State): Light {
     default:
       return lineLight(line);
   }
+}
+
+/** A handset that was wiped shines like a new one. */
+function lockLight({ lock, notices }: State): Light {
+  if (lock.at !== "asked") return { colour: "white", rhythm: "fast" };
+  if (lock.waitMs > 0 || lock.refused !== undefined) return { colour: "amber", rhythm: "slow" };
+  if (missedCalls(notices) > 0) return { colour: "blue", rhythm: "double" };
+  return { colour: "white", rhythm: "slow" };
+}
+
+/** How often somebody called in vain and nobody has read it yet. */
+export function missedCalls(notices: readonly Notice[]): number {
+  return notices.reduce((sum, notice) => sum + (notice.kind === "missed" ? notice.times : 0), 0);
 }
 
 function lineLight(line: Line): Light {
@@ -762,9 +859,22 @@ function lineLight(line: Line): Light {
 /** Whether something on the screen or in the ear changes by time alone. */
 export function clockOf(state: State): boolean {
   const { place, line } = state;
+  if (place.name === "lock" && lockTicks(state.lock)) return true;
   if (line.at === "lost" && line.retryInMs > 0) return true;
   if (place.name === "ended") return ENDINGS[place.ending.why].tone !== "none" && place.elapsedMs < ENDED_MS;
   return place.name === "in-call" || (place.name === "alarm" && place.elapsedMs < ALARM_MS);
+}
+
+/** Whether an open handset lies about that nobody can call: it locks itself after a while without a key. */
+export function idleOf(state: State): boolean {
+  const { lock, line, place } = state;
+  const open = hasPin(state) || (lock.at === "asked" && mayLeave(lock) && !lock.sent);
+  const away = line.at === "off" || line.at === "refused";
+  return open && away && !isInCall(place) && place.name !== "quitting" && place.name !== "gone";
+}
+
+function isTouch(event: Event): boolean {
+  return event.event === "press" || event.event === "key";
 }
 
 /* ---- moving ---- */
@@ -788,8 +898,10 @@ function home(state: State): State {
  * connects or calls.
  */
 function settle(state: State): Step {
-  const { place, line, distrust } = state;
+  const { place, line, lock, distrust } = state;
   if (place.name === "quitting" || place.name === "gone") return [state];
+  if (lock.at !== "open") return [place.name === "lock" ? state : at(setAside(state), { name: "lock" })];
+  if (place.name === "lock") return settle(home(state));
   if (distrust && !isInCall(place)) {
     const shown = distrust.seen || place.name === "alarm";
     const red = shown ? state : at(setAside(state), { name: "alarm", elapsedMs: 0 });

@@ -27,6 +27,8 @@ export interface RunnerOptions {
   language: Language;
   /** @see begin in machine.ts */
   state: State;
+  /** An open handset that nobody touches and nobody can call locks itself after this; 0 never. */
+  idleLockMs: number;
   /** Milliseconds that never go back. */
   now?: () => number;
 }
@@ -49,12 +51,16 @@ export class Runner {
   #closed = false;
   #clock: NodeJS.Timeout | undefined;
   #tickedMs = 0;
+  readonly #idleLockMs: number;
+  #idle: NodeJS.Timeout | undefined;
+  #listening = false;
 
-  constructor({ board, line, language, state, now = () => performance.now() }: RunnerOptions) {
+  constructor({ board, line, language, state, idleLockMs, now = () => performance.now() }: RunnerOptions) {
     this.#board = board;
     this.#line = line;
     this.#language = language;
     this.#state = state;
+    this.#idleLockMs = idleLockMs;
     this.#now = now;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.done = promise;
@@ -65,9 +71,17 @@ export class Runner {
     this.#show();
     line.onEvent((event) => this.take(event));
     board.battery.onChange((charge) => this.take({ event: "battery", charge }));
-    board.buttons.onPress((button) => this.take({ event: "press", button }));
-    board.numpad.onKey((key) => this.take({ event: "key", key }));
-    board.onEvent((event) => this.take(event));
+    this.#listen();
+  }
+
+  /** Keys count from the first moment a person is asked something; until then a script's lines wait in their pipe. */
+  #listen(): void {
+    const { lock } = this.#state;
+    if (this.#listening || lock.at === "starting" || lock.at === "working") return;
+    this.#listening = true;
+    this.#board.buttons.onPress((button) => this.take({ event: "press", button }));
+    this.#board.numpad.onKey((key) => this.take({ event: "key", key }));
+    this.#board.onEvent((event) => this.take(event));
   }
 
   get state(): State {
@@ -92,6 +106,7 @@ export class Runner {
     if (this.#closed) return;
     this.#closed = true;
     clearInterval(this.#clock);
+    clearTimeout(this.#idle);
     this.#board.close();
     this.#line.close();
     this.#settle();
@@ -102,6 +117,7 @@ export class Runner {
     this.#state = state;
     for (const effect of effects) this.#do(effect);
     this.#show();
+    this.#listen();
     if (state.place.name === "gone") this.close();
   }
 
@@ -115,6 +131,12 @@ export class Runner {
         break;
       case "clock":
         this.#tick(effect.ticking);
+        break;
+      case "idle-clock":
+        clearTimeout(this.#idle);
+        if (effect.running && this.#idleLockMs > 0) {
+          this.#idle = setTimeout(() => this.take({ event: "idle" }), this.#idleLockMs);
+        }
         break;
       default:
         effect satisfies never;

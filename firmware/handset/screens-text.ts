@@ -52,6 +52,8 @@ function linesOf(block: Block): string[] {
     case "name":
     case "digits":
       return [`  ${block.text}`];
+    case "dots":
+      return [`| ${"*".repeat(block.count) || "-"}  ${block.count}`];
     case "progress":
       return block.rows.map((row) => `| ${row.label.padEnd(3)} ${STEPS[row.state]} ${row.text}`);
     case "list":

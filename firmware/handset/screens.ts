@@ -11,7 +11,8 @@ import { connectSteps, updateSteps } from "@feldfon/protocol/phone/orders";
 import { ENDINGS } from "./endings.ts";
 import { FAULTS, faultOf } from "./faults.ts";
 import type { AboutShown, ChangesShown } from "./link.ts";
-import { type Ending, isLow, keysOf, type Line, type Notice, type Peer, type State } from "./machine.ts";
+import { type Asked, type Lock, MAX_PIN_DIGITS } from "./lock.ts";
+import { type Ending, isLow, keysOf, type Line, missedCalls, type Notice, type Peer, type State } from "./machine.ts";
 import { type Advice, fill, type Language, TEXTS, type Texts } from "./texts.ts";
 
 export type Mark = "ok" | "info" | "caution" | "alarm";
@@ -42,9 +43,11 @@ export type Block =
   | { readonly block: "says"; readonly text: string; readonly runs?: true }
   /** `runs`: a clock or a count that changes by itself, no news to somebody who reads along. */
   | { readonly block: "detail"; readonly text: string; readonly runs?: true }
-  /** What others chose: a name. It never carries the bar. */
-  | { readonly block: "name"; readonly text: string }
+  /** What others chose: a name. It never carries the bar. `brief`: one's own, cut to one line. */
+  | { readonly block: "name"; readonly text: string; readonly brief?: true }
   | { readonly block: "digits"; readonly text: string }
+  /** Digits of a PIN, as dots: how many, never which. */
+  | { readonly block: "dots"; readonly count: number; readonly of: number }
   /** Five numbers 00..63 with their pictograms and words; `rows` one below the other, to be read aloud. */
   | {
       readonly block: "numbers";
@@ -114,6 +117,8 @@ export function screenOf(state: State, language: Language): Screen {
 function contentOf(state: State, texts: Texts): Content {
   const { place } = state;
   switch (place.name) {
+    case "lock":
+      return locked(state, state.lock, texts);
     case "front":
       return front(state, state.line, texts);
     case "about":
@@ -174,6 +179,73 @@ function contentOf(state: State, texts: Texts): Content {
   }
 }
 
+/* ---- the PIN ---- */
+
+/** Nothing of other people: whoever finds a locked handset reads this. */
+function locked(state: State, lock: Lock, texts: Texts): Content {
+  const words = texts.lock;
+  switch (lock.at) {
+    case "asked":
+      return asked(state, lock, texts);
+    case "working": {
+      const { title, text } = words[lock.what];
+      const elapsed =
+        lock.what === "making"
+          ? [running(detail(fill(words.making.elapsed, { n: Math.floor(lock.elapsedMs / 1000) })))]
+          : [];
+      const name = lock.what === "making" ? "making-key" : "locking";
+      return { name, title, blocks: [sign("keys", "info", text), ...elapsed] };
+    }
+    case "starting":
+    case "open":
+      return { name: "starting", title: words.starting.title, blocks: [sign("keys", "info", words.starting.text)] };
+    default:
+      return lock satisfies never;
+  }
+}
+
+function asked(state: State, lock: Asked, texts: Texts): Content {
+  const { purpose, count, left, waitMs, refused } = lock;
+  const words = texts.lock;
+  const waits = waitMs > 0;
+  const missed = purpose === "unlock" ? missedCalls(state.notices) : 0;
+  const wait = fill(words.wait, { time: duration(1000 * Math.ceil(waitMs / 1000)) });
+  const why = refused !== undefined && isRefusal(refused) ? [mark("caution", words.refused[refused])] : [];
+  const tries = left === undefined ? [] : [detail(fill(words.left, { n: left }))];
+  const calls = missed === 0 ? [] : [detail(fill(words.missed, { n: missed }))];
+  const failed = failedAt(state, refused);
+  const field = waits ? running(says(wait)) : ({ block: "dots", count, of: MAX_PIN_DIGITS } as const);
+  const hint = waits ? [] : [says(lock.sent ? words.moment : words.ask[purpose].text)];
+  return {
+    name: purpose === "unlock" ? "pin" : `pin-${purpose}`,
+    title: words.ask[purpose].title,
+    ...((why.length > 0 || failed !== undefined) && { tone: "caution" as const }),
+    // What failed takes the room of what else there is to say.
+    blocks: failed ? [...brief(failed, texts), field] : [...why, ...hint, field, ...tries, ...calls],
+    pad: waits || lock.sent ? "" : texts.dial.pad,
+    facts: { purpose, count, left: left ?? null, waitS: Math.ceil(waitMs / 1000), refused: refused ?? null, missed },
+  };
+}
+
+/** The code of what keeps the key shut, or of a device that is broken: the number pad may be it. Never of a call. */
+function failedAt({ notices }: State, refused: string | undefined): string | undefined {
+  if (refused !== undefined && !isRefusal(refused)) return refused;
+  return notices
+    .filter((notice) => notice.kind === "fault")
+    .find(({ about }) => about === "device" || about === "start")?.code;
+}
+
+function brief(code: string, texts: Texts): Block[] {
+  const kind = faultOf(code);
+  const { text, next } = texts.faults[kind];
+  const what = kind === "other" ? fill(texts.code, { code: code.slice(0, 12) }) : text;
+  return [mark("caution", fill(texts.error, { n: FAULTS[kind].number })), detail(what), detail(next)];
+}
+
+function isRefusal(word: string): word is keyof Texts["lock"]["refused"] {
+  return Object.hasOwn(TEXTS.en.lock.refused, word);
+}
+
 /* ---- the line ---- */
 
 function front(state: State, line: Line, texts: Texts): Content {
@@ -227,9 +299,14 @@ function about(state: State, shown: AboutShown | undefined, texts: Texts): Conte
     ...(shown.coreDumps ? [words.coreDumps] : []),
     ...(shown.inspector ? [words.inspector] : []),
     ...(shown.coreDumps || shown.inspector ? [] : [words.closed]),
+    shown.pin ? fill(words.pin.set, { device: words.device[shown.deviceSecret ?? "none"] }) : words.pin.none,
     fill(words.version, { version: shown.version }),
   ];
-  return { ...content, blocks: [name({ name: state.ownName }), ...lines.map(detail)], facts: { ...shown } };
+  return {
+    ...content,
+    blocks: [{ ...name({ name: state.ownName }), brief: true }, ...lines.map(detail)],
+    facts: { ...shown },
+  };
 }
 
 function verified(state: State, resumed: boolean, texts: Texts): Content {
@@ -553,7 +630,7 @@ function running(words: Words): Words {
 }
 
 /** Somebody who left the phonebook in the meantime is still told apart by the key. */
-function name(peer: Pick<Peer, "name"> & Partial<Peer>): Block {
+function name(peer: Pick<Peer, "name"> & Partial<Peer>): Extract<Block, { block: "name" }> {
   return { block: "name", text: peer.name || (peer.uid?.slice(0, 12) ?? "") };
 }
 

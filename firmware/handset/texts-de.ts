@@ -3,6 +3,13 @@ import type { Texts } from "./texts.ts";
 export const de: Texts = {
   keys: { connect: "Verbinden", call: "Anruf", "hang-up": "Auflegen", update: "Abgleich" },
   actions: {
+    "change-pin": "PIN ändern",
+    lock: "Sperren",
+    "pin-done": "OK",
+    "pin-erase": "Ziffer weg",
+    "pin-leave": "Zurück",
+    "pin-skip": "Ohne",
+    "pin-keep": "Wie bisher",
     connect: "Verbinden",
     why: "Warum?",
     stop: "Abbrechen",
@@ -111,6 +118,10 @@ export const de: Texts = {
       text: "Der letzte Stand des Verzeichnisses ist unlesbar.",
       next: "Die Datei liegt beiseite. Verwaltung fragen.",
     },
+    "device-secret": {
+      text: "Der Schlüssel gehört zu einem anderen Gerät.",
+      next: "Karte dort einlegen oder Verwaltung fragen.",
+    },
     other: { text: "Unerwarteter Fehler.", next: "Code notieren, Verwaltung fragen." },
   },
   ends: {
@@ -156,6 +167,30 @@ export const de: Texts = {
   evidence: "Beweis: {file}",
   code: "Code: {code}",
 
+  lock: {
+    starting: { title: "Moment", text: "Das Gerät macht sich bereit." },
+    making: { title: "Schlüssel", text: "Er wird einmal für dieses Gerät erzeugt.", elapsed: "bisher {n} s" },
+    locking: { title: "Sperren", text: "Die Schlüssel verlassen den Speicher." },
+    ask: {
+      unlock: { title: "PIN", text: "PIN eingeben." },
+      choose: { title: "PIN wählen", text: "6 bis 12 Ziffern." },
+      repeat: { title: "PIN wiederholen", text: "Noch einmal dieselben Ziffern." },
+      duress: { title: "Lösch-PIN", text: "Statt der PIN getippt, löscht sie dieses Gerät." },
+      "repeat-duress": { title: "Wiederholen", text: "Die Lösch-PIN noch einmal." },
+      old: { title: "Alte PIN", text: "Die bisherige PIN eingeben." },
+    },
+    refused: {
+      wrong: "Falsche PIN",
+      different: "Nicht dieselbe",
+      short: "Mindestens 6 Ziffern",
+      "same-pin": "PINs müssen verschieden sein",
+      long: "Höchstens 12 Ziffern",
+    },
+    moment: "Einen Moment.",
+    wait: "Warten: {time}",
+    left: "Versuche übrig: {n}",
+    missed: "Verpasste Anrufe: {n}",
+  },
   off: {
     title: "Getrennt",
     press: "Taste Verbinden drücken",
@@ -172,6 +207,8 @@ export const de: Texts = {
     coreDumps: "Speicherabbild möglich!",
     inspector: "Inspektor möglich!",
     version: "Fassung {version}",
+    pin: { set: "PIN: gesetzt ({device})", none: "PIN: keine" },
+    device: { tpm: "und TPM", "firmware-crypto": "und dieser Pi", otp: "und Pi-OTP", none: "nur Karte" },
   },
   connecting: { title: "Verbinden", again: "Neu verbinden", resuming: "Die Leitung wird fortgesetzt." },
   leaving: { title: "Trennen", text: "Abmeldung läuft." },

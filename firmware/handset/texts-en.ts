@@ -3,6 +3,13 @@ import type { Texts } from "./texts.ts";
 export const en: Texts = {
   keys: { connect: "Connect", call: "Call", "hang-up": "Hang up", update: "Update" },
   actions: {
+    "change-pin": "Change PIN",
+    lock: "Lock",
+    "pin-done": "OK",
+    "pin-erase": "Remove",
+    "pin-leave": "Back",
+    "pin-skip": "Without",
+    "pin-keep": "As before",
     connect: "Connect",
     why: "Why?",
     stop: "Stop",
@@ -105,6 +112,10 @@ export const en: Texts = {
       text: "The last state of the directory cannot be read.",
       next: "The file was put aside. Ask your administrator.",
     },
+    "device-secret": {
+      text: "The key was sealed on another device.",
+      next: "Put the card back there, or ask your administrator.",
+    },
     other: { text: "Nobody expected this.", next: "Note the code, ask your administrator." },
   },
   ends: {
@@ -150,6 +161,30 @@ export const en: Texts = {
   evidence: "Evidence: {file}",
   code: "Code: {code}",
 
+  lock: {
+    starting: { title: "One moment", text: "The handset is getting ready." },
+    making: { title: "Making the key", text: "Once, for this handset.", elapsed: "{n} s so far" },
+    locking: { title: "Locking", text: "Keys leave the memory." },
+    ask: {
+      unlock: { title: "PIN", text: "Type the PIN." },
+      choose: { title: "Choose a PIN", text: "6 to 12 digits." },
+      repeat: { title: "Repeat the PIN", text: "The same digits again." },
+      duress: { title: "PIN that erases", text: "Typed instead of the PIN, it erases this handset." },
+      "repeat-duress": { title: "Repeat it", text: "The PIN that erases, again." },
+      old: { title: "Old PIN", text: "Type the PIN that was valid so far." },
+    },
+    refused: {
+      wrong: "Wrong PIN",
+      different: "Not the same",
+      short: "6 digits at least",
+      "same-pin": "The PINs must differ",
+      long: "12 digits at most",
+    },
+    moment: "One moment.",
+    wait: "Wait {time}",
+    left: "Tries left: {n}",
+    missed: "Missed calls: {n}",
+  },
   off: {
     title: "Not connected",
     press: "Press Connect to begin",
@@ -166,6 +201,8 @@ export const en: Texts = {
     coreDumps: "Core dumps possible!",
     inspector: "Inspector possible!",
     version: "Version {version}",
+    pin: { set: "PIN: set ({device})", none: "PIN: none" },
+    device: { tpm: "and TPM", "firmware-crypto": "and this Pi", otp: "and Pi fuses", none: "card only" },
   },
   connecting: { title: "Connecting", again: "Reconnecting", resuming: "The line is taken up again." },
   leaving: { title: "Leaving", text: "Taking leave." },

@@ -3,6 +3,13 @@ import type { Texts } from "./texts.ts";
 export const zh: Texts = {
   keys: { connect: "连接", call: "呼叫", "hang-up": "挂断", update: "更新" },
   actions: {
+    "change-pin": "更改PIN码",
+    lock: "锁定",
+    "pin-done": "确定",
+    "pin-erase": "退格",
+    "pin-leave": "返回",
+    "pin-skip": "不设置",
+    "pin-keep": "保持原样",
     connect: "连接",
     why: "为什么？",
     stop: "停止",
@@ -71,6 +78,7 @@ export const zh: Texts = {
     vault: { text: "保险库出现故障。", next: "请重启。" },
     disk: { text: "存储卡已满或损坏。", next: "请腾出空间或更换存储卡。" },
     "last-head": { text: "上次的目录状态无法读取。", next: "原文件已另存，请联系管理员。" },
+    "device-secret": { text: "密钥是在另一台设备上封存的。", next: "请把卡放回原设备，或联系管理员。" },
     other: { text: "发生了意外错误。", next: "请记下代码，联系管理员。" },
   },
   ends: {
@@ -100,6 +108,30 @@ export const zh: Texts = {
   evidence: "证据：{file}",
   code: "代码：{code}",
 
+  lock: {
+    starting: { title: "请稍候", text: "话机正在准备。" },
+    making: { title: "生成密钥", text: "只为本机生成一次。", elapsed: "已用 {n} 秒" },
+    locking: { title: "正在锁定", text: "密钥正在移出内存。" },
+    ask: {
+      unlock: { title: "PIN码", text: "请输入PIN码。" },
+      choose: { title: "设置PIN码", text: "6到12位数字。" },
+      repeat: { title: "重复PIN码", text: "请再输入一次。" },
+      duress: { title: "清除码", text: "输入清除码会删除本机全部内容。" },
+      "repeat-duress": { title: "重复清除码", text: "请再输入一次清除码。" },
+      old: { title: "旧PIN码", text: "请输入现在的PIN码。" },
+    },
+    refused: {
+      wrong: "PIN码错误",
+      different: "两次不一致",
+      short: "至少6位数字",
+      "same-pin": "两个码必须不同",
+      long: "最多12位数字",
+    },
+    moment: "请稍候。",
+    wait: "请等待 {time}",
+    left: "还可以试 {n} 次",
+    missed: "未接来电：{n}",
+  },
   off: {
     title: "未连接",
     press: "请按“连接”键",
@@ -116,6 +148,8 @@ export const zh: Texts = {
     coreDumps: "可能有内存转储！",
     inspector: "可能打开调试器！",
     version: "版本 {version}",
+    pin: { set: "PIN码：已设（{device}）", none: "PIN码：无" },
+    device: { tpm: "加TPM芯片", "firmware-crypto": "加本机树莓派", otp: "加树莓派熔丝", none: "仅存储卡" },
   },
 
   connecting: { title: "正在连接", again: "正在重连", resuming: "正在恢复原线路。" },

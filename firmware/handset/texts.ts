@@ -5,8 +5,9 @@
  */
 import type { Button } from "@feldfon/hw/buttons/port";
 import type { ConnectStep, UpdateStep } from "@feldfon/protocol/phone/orders";
+import type { DeviceSecretKind } from "@feldfon/protocol/vault";
 import type { Fault } from "./faults.ts";
-import type { CallEnd } from "./link.ts";
+import type { CallEnd, PinPurpose, PinRefusal } from "./link.ts";
 import type { Action, Ending } from "./machine.ts";
 import { de } from "./texts-de.ts";
 import { en } from "./texts-en.ts";
@@ -40,6 +41,18 @@ export interface Texts {
   readonly evidence: string;
   readonly code: string;
 
+  readonly lock: {
+    readonly starting: { readonly title: string; readonly text: string };
+    readonly making: { readonly title: string; readonly text: string; readonly elapsed: string };
+    readonly locking: { readonly title: string; readonly text: string };
+    readonly ask: Readonly<Record<PinPurpose, { readonly title: string; readonly text: string }>>;
+    readonly refused: Readonly<Record<PinRefusal | "long", string>>;
+    /** Instead of what is asked, while it is tried. */
+    readonly moment: string;
+    readonly wait: string;
+    readonly left: string;
+    readonly missed: string;
+  };
   readonly off: {
     readonly title: string;
     readonly press: string;
@@ -57,6 +70,9 @@ export interface Texts {
     readonly coreDumps: string;
     readonly inspector: string;
     readonly version: string;
+    readonly pin: { readonly set: string; readonly none: string };
+    /** What a copied card lacks. */
+    readonly device: Readonly<Record<DeviceSecretKind, string>>;
   };
   readonly connecting: { readonly title: string; readonly again: string; readonly resuming: string };
   readonly leaving: { readonly title: string; readonly text: string };

@@ -1,16 +1,20 @@
 /** The line thread: vault, voice and telephone, wired. Commands come in over the port, events go out. */
 import { mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
+import { deviceBindings } from "@feldfon/hw/device-secret/index";
 import type { DeviceError } from "@feldfon/protocol/errors";
-import { PublicKey } from "@feldfon/protocol/identity";
+import { PublicKey, type Uid } from "@feldfon/protocol/identity";
+import type { Passed } from "@feldfon/protocol/phone/line";
 import type { KeyPair } from "@feldfon/protocol/vault";
 import { openVault } from "@feldfon/vault";
 import { VoiceEngine } from "@feldfon/voice";
 import { FileSound } from "@feldfon/voice/file-sound";
 import { PageSound } from "@feldfon/voice/page-sound";
-import type { AboutShown, Command } from "../handset/link.ts";
+import type { AboutShown, Command, LineEvent } from "../handset/link.ts";
 import { handsetTrace } from "../trace.ts";
+import { KeyStore } from "./key-store.ts";
+import { KeyLock } from "./lock.ts";
 import type { FromLine, LineSetup } from "./setup.ts";
 import { Telephone } from "./telephone.ts";
 
@@ -20,33 +24,74 @@ const tell = (event: FromLine): void => port.postMessage(event);
 const soundFailed = (error: DeviceError): void => tell({ event: "device-failed", device: "sound", code: error.code });
 
 const vault = openVault();
-const keyPair = await loadOrMakeKey();
-const key = new PublicKey(keyPair.spki);
 const files = setup.sound ? undefined : new FileSound(soundFailed);
 const voice = new VoiceEngine(files ?? new PageSound(setup.sound!));
-const { lastHead } = setup;
-const telephone = new Telephone({
+/** While the key lies open in the vault. */
+let phone: { telephone: Telephone; uid: Uid } | undefined;
+/** As the hand has it on the card: a telephone after the lock goes on where the one before it stopped. */
+let { lastHead } = setup;
+let quitting = false;
+let trace: { uid: Uid; passed: (message: Passed) => void } | undefined;
+
+const keys = await KeyStore.open({
+  path: setup.key,
   vault,
-  keyPair,
-  own: { uid: key.uid, name: setup.name, key },
-  serverUid: setup.serverUid,
-  host: setup.server,
-  port: setup.port,
-  enrolmentCode: setup.enrolmentCode,
-  direct: setup.direct,
-  voice,
-  keep: {
-    lastHead: () => lastHead && { bytes: Buffer.from(lastHead.bytes), signature: Buffer.from(lastHead.signature) },
-    saveHead: ({ bytes, signature }) => tell({ event: "keep-head", bytes, signature }),
-    saveEvidence,
-  },
-  now: Date.now,
-  random: Math.random,
-  tell,
-  passed: handsetTrace(setup.trace, key.uid),
+  devices: deviceBindings(dirname(setup.key)),
+  withPin: setup.withPin,
 });
-tell({ event: "key-ready", uid: key.uid });
+const lock = new KeyLock({
+  keys,
+  vault,
+  withPin: setup.withPin,
+  tell: told,
+  opened: openTelephone,
+  closing: closeTelephone,
+});
 port.on("message", take);
+await lock.begin().catch((error) => {
+  // A key that was being made comes into a vault that is wiped.
+  if (!quitting) throw error;
+});
+
+function openTelephone(keyPair: KeyPair): void {
+  const key = new PublicKey(keyPair.spki);
+  if (trace?.uid !== key.uid) trace = { uid: key.uid, passed: handsetTrace(setup.trace, key.uid) };
+  const telephone = new Telephone({
+    vault,
+    keyPair,
+    own: { uid: key.uid, name: setup.name, key },
+    serverUid: setup.serverUid,
+    host: setup.server,
+    port: setup.port,
+    enrolmentCode: setup.enrolmentCode,
+    direct: setup.direct,
+    voice,
+    keep: {
+      lastHead: () => lastHead && { bytes: Buffer.from(lastHead.bytes), signature: Buffer.from(lastHead.signature) },
+      saveHead: ({ bytes, signature }) => {
+        lastHead = { bytes, signature };
+        tell({ event: "keep-head", bytes, signature });
+      },
+      saveEvidence,
+    },
+    now: Date.now,
+    random: Math.random,
+    tell,
+    passed: trace.passed,
+  });
+  phone = { telephone, uid: key.uid };
+  tell({ event: "key-ready", uid: key.uid });
+}
+
+async function closeTelephone(): Promise<void> {
+  await phone?.telephone.close();
+  phone = undefined;
+}
+
+function told(event: LineEvent): void {
+  if (event.event === "wiped") lastHead = undefined;
+  tell(event);
+}
 
 function take(command: Command): void {
   switch (command.do) {
@@ -57,19 +102,36 @@ function take(command: Command): void {
       files?.record(command.file).catch(soundFailed);
       return;
     case "about":
-      return tell({ event: "about", about: about() });
+      if (phone) tell({ event: "about", about: about(phone.uid) });
+      return;
     case "quit":
       void quit();
       return;
+    case "tone":
+      return voice.tone(command.tone);
+    case "sound":
+      return voice.tone(command.sound);
+    case "mute":
+      return voice.mute(command.on);
+    case "volume":
+      return voice.volume(command.percent);
+    case "pin-digit":
+    case "pin-erase":
+    case "pin-done":
+    case "pin-leave":
+    case "change-pin":
+    case "lock":
+      void lock.command(command);
+      return;
     default:
-      telephone.command(command);
+      phone?.telephone.command(command);
   }
 }
 
-function about(): AboutShown {
+function about(uid: Uid): AboutShown {
   const { protection, library, arena, coreLimitBytes, dumpable } = vault.status();
   return {
-    uid: key.uid,
+    uid,
     protection,
     library,
     ...(arena && { arena: { bytes: arena.bytes, usedBytes: arena.usedBytes } }),
@@ -77,28 +139,18 @@ function about(): AboutShown {
     coreDumps: dumpable !== false && coreLimitBytes !== 0,
     inspector: setup.hardening.inspector,
     version: setup.version,
+    pin: keys.kind === "sealed",
+    ...(keys.device && { deviceSecret: keys.device }),
   };
 }
 
 async function quit(): Promise<void> {
-  await telephone.close();
+  quitting = true;
+  await closeTelephone();
   await voice.close();
   vault.wipeAll();
   tell({ event: "gone" });
   port.close();
-}
-
-/** Rows 003-25: made at the first start, kept from then on. */
-async function loadOrMakeKey(): Promise<KeyPair> {
-  try {
-    return await vault.loadKeyPair(setup.key);
-  } catch (error) {
-    if (!(error instanceof Error && "code" in error && error.code === "no-key")) throw error;
-  }
-  tell({ event: "making-key" });
-  const made = await vault.makeKeyPair();
-  await vault.saveKeyPair(made, setup.key);
-  return made;
 }
 
 /** On the card before anybody is told: the last thing a handset does with a server that lied. */

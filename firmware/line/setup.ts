@@ -14,6 +14,8 @@ export interface LineSetup {
   direct: boolean;
   /** Paths, made by the hand. */
   key: string;
+  /** A key that has no PIN gets one. */
+  withPin: boolean;
   evidence: string;
   trace: string | undefined;
   /** Microphone and speaker of a board that has its own; without it they are WAV files. */
@@ -32,6 +34,5 @@ export interface LineSetup {
  */
 export type FromLine =
   | LineEvent
-  | { event: "making-key" }
   | { event: "key-ready"; uid: Uid }
   | { event: "keep-head"; bytes: Uint8Array; signature: Uint8Array };

@@ -50,6 +50,8 @@ export interface TelephoneOptions {
   passed(message: Passed): void;
 }
 
+export type TelephoneCommand = Extract<Command, { do: "connect" | "leave" | "call" | "answer" | "hang-up" | "update" }>;
+
 /** One call while it has voice. */
 interface Talk {
   callId: string;
@@ -95,9 +97,8 @@ export class Telephone {
     });
   }
 
-  /** The commands of the line itself; sound files are the board's. Nothing here throws for what a person may press. */
-  command(command: Command): void {
-    const { voice } = this.#options;
+  /** The commands that need the key. Nothing here throws for what a person may press. */
+  command(command: TelephoneCommand): void {
     switch (command.do) {
       case "connect":
         return this.#uplink.start();
@@ -112,12 +113,8 @@ export class Telephone {
         return this.#calls?.hangUp();
       case "update":
         return this.#update();
-      case "tone":
-        return voice.tone(command.tone);
-      case "mute":
-        return voice.mute(command.on);
-      case "volume":
-        return voice.volume(command.percent);
+      default:
+        command satisfies never;
     }
   }
 

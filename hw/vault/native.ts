@@ -12,6 +12,7 @@ import { join } from "node:path";
 import { getSystemErrorMessage } from "node:util";
 import { VaultError } from "@feldfon/protocol/errors";
 import type {
+  DeviceSecret,
   Ephemeral,
   KeyPair,
   MediaProfile,
@@ -20,10 +21,12 @@ import type {
   SlotUse,
   SrtpReceiver,
   SrtpSender,
+  Unlocked,
   Vault,
   VaultStatus,
 } from "@feldfon/protocol/vault";
 import type { Algorithm } from "./agreement.ts";
+import { DEVICE_KINDS, PIN_COST, type PinCost } from "./sealed-file.ts";
 
 /** Numbers of the core: enum vault_use, vault_algorithm. */
 export const USES: Readonly<Record<SlotUse, number>> = {
@@ -57,6 +60,12 @@ const SENTENCES: Readonly<Record<string, string>> = {
   "bad-key": "what came is no RSA-4096 key with e = 65537 whose halves belong together",
   "key-file-open": "the key file may be read by others: chmod 600 it, or make a new key",
   "not-saved": "the key file could not be saved",
+  "short-pin": "a PIN has 6 to 12 digits",
+  "bad-pin": "another PIN came than the key file was sealed under",
+  "bad-digit": "a digit of a PIN is a number from 0 to 9",
+  "same-pin": "the PIN and the PIN under duress would be the same",
+  "other-device": "the key was sealed with another device than the one that is here now",
+  "no-device": "the device's part of the key cannot be had: is it still there, and may we use it?",
   unwrap: "what came does not open as a secret for this key and label",
   "bad-point": "an X25519 public key came that leads to no secret",
   "bad-encapsulation-key": "what came is no ML-KEM-768 encapsulation key",
@@ -83,6 +92,24 @@ export interface NativeRealm {
   makeKeyPair(): Promise<KeyPair>;
   loadKeyPair(path: string): Promise<KeyPair>;
   saveKeyPair(keyPair: KeyPair, path: string): Promise<void>;
+  newPin(): NativePin;
+  pinPush(pin: NativePin, digit: number): number;
+  pinPop(pin: NativePin): number;
+  pinDigits(pin: NativePin): number;
+  pinKeep(pin: NativePin): void;
+  pinMatchesKept(pin: NativePin): boolean;
+  /** Device: as deviceBytes makes them. @returns nothing for the PIN under duress */
+  loadSealed(pin: NativePin, path: string, device: Uint8Array): Promise<KeyPair | undefined>;
+  saveSealed(
+    pin: NativePin,
+    path: string,
+    device: Uint8Array,
+    keyPair: KeyPair,
+    memoryKiB: number,
+    passes: number,
+  ): Promise<void>;
+  changePin(pin: NativePin, path: string, device: Uint8Array, keyPair: KeyPair): Promise<void>;
+  setDuressPin(pin: NativePin, path: string, device: Uint8Array): Promise<void>;
   sign(keyPair: KeyPair, message: Uint8Array): Promise<Buffer>;
   unwrap(keyPair: KeyPair, label: Uint8Array, wrapped: Uint8Array): Promise<Slot<"derive">>;
   newSecret(): { wrap: Slot<"wrap">; derive: Slot<"derive"> };
@@ -105,8 +132,15 @@ export interface NativeRealm {
   mac(slot: Slot, message: Uint8Array): Buffer;
   macMatches(slot: Slot, message: Uint8Array, tag: Uint8Array): boolean;
   /** @returns false for a handle of somebody else */
-  wipe(handle: Slot | KeyPair | Ephemeral): boolean;
+  wipe(handle: Slot | KeyPair | Ephemeral | NativePin): boolean;
   wipeAll(): void;
+}
+
+declare const pinHandle: unique symbol;
+
+/** Digits in the arena, by handle: a slot that counts for none. */
+interface NativePin {
+  readonly [pinHandle]: "pin";
 }
 
 export interface NativeAddon {
@@ -130,6 +164,8 @@ export interface NativeVaultOptions {
   arenaBytes?: number;
   /** Leaves memfd_secret out, for tests and as the leak scan's control; only the first vault's wish counts. */
   locked?: boolean;
+  /** What a PIN costs in files that are made, for tests only: what is shipped is PIN_COST. */
+  pinCost?: PinCost;
 }
 
 /** Beside this file, and from dist/ also where it was built. @throws {VaultError} `not-built` with the reason */
@@ -149,12 +185,18 @@ export class NativeVault implements Vault {
   /** For our other addons, see NativeAddon. */
   readonly voiceTable: object;
   readonly #native: NativeRealm;
+  readonly #pinCost: PinCost;
+  #pin: NativePin | undefined;
 
   /** @throws {VaultError} `not-built`, `no-protection`, `wrong-library` */
-  constructor({ slotsMax = 0, arenaBytes = 0, locked = false }: NativeVaultOptions = {}, addon = loadAddon("vault")) {
+  constructor(
+    { slotsMax = 0, arenaBytes = 0, locked = false, pinCost = PIN_COST }: NativeVaultOptions = {},
+    addon = loadAddon("vault"),
+  ) {
     const opened = addon.open(refusal, slotsMax, arenaBytes, locked);
     if (typeof opened === "string") throw refusal(opened, 0);
     this.#native = opened;
+    this.#pinCost = pinCost;
     this.voiceTable = addon.voiceTable;
   }
 
@@ -194,6 +236,64 @@ export class NativeVault implements Vault {
 
   async unwrap(keyPair: KeyPair, label: Uint8Array, wrapped: Uint8Array): Promise<Slot<"derive">> {
     return this.#native.unwrap(keyPair, label, wrapped);
+  }
+
+  // Keys at rest
+
+  pinPush(digit: number): number {
+    this.#pin ??= this.#native.newPin();
+    return this.#native.pinPush(this.#pin, digit);
+  }
+
+  pinPop(): number {
+    return this.#pin ? this.#native.pinPop(this.#pin) : 0;
+  }
+
+  pinClear(): void {
+    if (this.#pin) this.#native.wipe(this.#pin);
+    this.#pin = undefined;
+  }
+
+  pinDigits(): number {
+    return this.#pin ? this.#native.pinDigits(this.#pin) : 0;
+  }
+
+  pinKeep(): void {
+    if (this.#pin) this.#native.pinKeep(this.#pin);
+  }
+
+  pinMatchesKept(): boolean {
+    return this.#pin !== undefined && this.#native.pinMatchesKept(this.#pin);
+  }
+
+  async loadSealedKeyPair(path: string, device: DeviceSecret): Promise<Unlocked> {
+    const pair = await this.#usingPin((pin) => this.#native.loadSealed(pin, path, deviceBytes(device)));
+    return pair ? { opened: "key", pair } : { opened: "duress" };
+  }
+
+  async saveSealedKeyPair(keyPair: KeyPair, path: string, device: DeviceSecret): Promise<void> {
+    const { memoryKiB, passes } = this.#pinCost;
+    await this.#usingPin((pin) => this.#native.saveSealed(pin, path, deviceBytes(device), keyPair, memoryKiB, passes));
+  }
+
+  async changePin(keyPair: KeyPair, path: string, device: DeviceSecret): Promise<void> {
+    await this.#usingPin((pin) => this.#native.changePin(pin, path, deviceBytes(device), keyPair));
+  }
+
+  async setDuressPin(path: string, device: DeviceSecret): Promise<void> {
+    await this.#usingPin((pin) => this.#native.setDuressPin(pin, path, deviceBytes(device)));
+  }
+
+  /** The digits go with the call: what is typed meanwhile is another PIN. */
+  async #usingPin<Result>(use: (pin: NativePin) => Promise<Result>): Promise<Result> {
+    const pin = this.#pin;
+    this.#pin = undefined;
+    if (!pin) throw refusal("short-pin", 0);
+    try {
+      return await use(pin);
+    } finally {
+      this.#native.wipe(pin);
+    }
   }
 
   // Secrets for the owner of a public key
@@ -311,8 +411,17 @@ export class NativeVault implements Vault {
   }
 
   wipeAll(): void {
+    this.#pin = undefined;
     this.#native.wipeAll();
   }
+}
+
+/** kind, 0 for a file or 1 for a command, then its words, each with a zero behind it (core/device.c). */
+function deviceBytes(device: DeviceSecret): Buffer {
+  const words = "file" in device ? [device.file] : device.command;
+  if (words.some((word) => word.includes("\0"))) throw new TypeError("a path or an argument with a zero in it came");
+  const head = Buffer.from([DEVICE_KINDS[device.kind], "file" in device ? 0 : 1]);
+  return Buffer.concat([head, ...words.map((word) => Buffer.from(`${word}\0`))]);
 }
 
 /** @param bytes a limit as the system says it, 2^64 - 1 for none, which a number cannot hold */

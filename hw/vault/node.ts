@@ -6,6 +6,7 @@ import { generateKeyPair, type KeyObject, randomBytes, timingSafeEqual, type web
 import { promisify } from "node:util";
 import { VaultError } from "@feldfon/protocol/errors";
 import type {
+  DeviceSecret,
   Ephemeral,
   KeyPair,
   MediaProfile,
@@ -13,6 +14,7 @@ import type {
   SlotUse,
   SrtpReceiver,
   SrtpSender,
+  Unlocked,
   Vault,
   VaultStatus,
 } from "@feldfon/protocol/vault";
@@ -20,6 +22,8 @@ import { type Algorithm, generate, mlKemDecapsulate, mlKemEncapsulate, x25519 } 
 import { gcmOpen, gcmSeal, hkdf, hmac, KEY_AND_IV_BYTES, KEY_BYTES, NONCE_BYTES, TAG_BYTES } from "./gcm.ts";
 import { eraseSlot, HandleTable, overwrite, ownCopy, type SlotContent } from "./handles.ts";
 import { coreLimits } from "./hardening.ts";
+import { Pin } from "./pin.ts";
+import { readPrivately, writeWhole } from "./private-files.ts";
 import {
   checkedKey,
   MODULUS_BITS,
@@ -27,10 +31,25 @@ import {
   oaepOpen,
   oaepSeal,
   PUBLIC_EXPONENT,
+  pkcs8Of,
   pssSign,
   readKeyFile,
+  readPkcs8,
   writeKeyFile,
 } from "./rsa.ts";
+import {
+  DEVICE_KINDS,
+  emptySlot,
+  joinSealedFile,
+  newHeader,
+  openSlot,
+  PIN_COST,
+  type PinCost,
+  parseSealedFile,
+  type SealedFile,
+  sealSlot,
+  stretch,
+} from "./sealed-file.ts";
 import { MediaReceiver, MediaSender } from "./srtp.ts";
 
 const SECRET_BYTES = 48;
@@ -62,6 +81,8 @@ export interface NodeVaultOptions {
   slotsMax?: number;
   /** Why there is no better vault, for its status. */
   because?: string;
+  /** What a PIN costs in files that are made, for tests only: what is shipped is PIN_COST. */
+  pinCost?: PinCost;
   /** For tests only. */
   tables?: VaultTables;
 }
@@ -83,16 +104,19 @@ export class NodeVault implements Vault {
   readonly #ephemerals: HandleTable<EphemeralContent>;
   readonly #slotsMax: number;
   readonly #because: string | undefined;
+  readonly #pin = new Pin();
+  readonly #pinCost: PinCost;
   readonly #nonce = Buffer.alloc(NONCE_BYTES);
   /** Counts `wipeAll`: what was begun before brings nothing back to life after. */
   #wipes = 0;
 
-  constructor({ slotsMax = SLOTS_MAX, because, tables = vaultTables() }: NodeVaultOptions = {}) {
+  constructor({ slotsMax = SLOTS_MAX, because, pinCost = PIN_COST, tables = vaultTables() }: NodeVaultOptions = {}) {
     this.#slots = tables.slots;
     this.#keyPairs = tables.keyPairs;
     this.#ephemerals = tables.ephemerals;
     this.#slotsMax = slotsMax;
     this.#because = because;
+    this.#pinCost = pinCost;
   }
 
   status(): VaultStatus {
@@ -145,12 +169,118 @@ export class NodeVault implements Vault {
     }
   }
 
-  async #bringKeyPair(bring: () => Promise<{ privateKey: KeyObject; spki: Buffer }>): Promise<KeyPair> {
-    const wipes = this.#wipes;
+  async #bringKeyPair(
+    bring: () => Promise<{ privateKey: KeyObject; spki: Buffer }>,
+    wipes = this.#wipes,
+  ): Promise<KeyPair> {
     const { privateKey, spki } = await bring();
-    if (wipes !== this.#wipes) throw new VaultError("empty-slot", "the vault was wiped before the key pair was ready");
+    if (wipes !== this.#wipes) throw wipedMeanwhile();
     const keyPair = Object.freeze({ spki }) as unknown as KeyPair;
     return this.#keyPairs.put(keyPair, { privateKey, unwrapKey: oaepKey(privateKey) });
+  }
+
+  // Keys at rest
+
+  pinPush(digit: number): number {
+    return this.#pin.push(digit);
+  }
+
+  pinPop(): number {
+    return this.#pin.pop();
+  }
+
+  pinClear(): void {
+    this.#pin.clear();
+  }
+
+  pinDigits(): number {
+    return this.#pin.digits;
+  }
+
+  pinKeep(): void {
+    this.#pin.keep();
+  }
+
+  pinMatchesKept(): boolean {
+    return this.#pin.matchesKept();
+  }
+
+  async loadSealedKeyPair(path: string, device: DeviceSecret): Promise<Unlocked> {
+    const wipes = this.#wipes;
+    const der = await this.#withPin(path, device, (file, material) => {
+      const opened = openSlot(material, "key", file) ?? openSlot(material, "duress", file);
+      if (!opened) throw new VaultError("bad-pin", "another PIN came than the key file was sealed under");
+      return opened;
+    });
+    if (der.length > 0) {
+      return { opened: "key", pair: await this.#bringKeyPair(() => readPkcs8(der), wipes) };
+    }
+    if (wipes !== this.#wipes) throw wipedMeanwhile();
+    return { opened: "duress" };
+  }
+
+  async saveSealedKeyPair(keyPair: KeyPair, path: string, device: DeviceSecret): Promise<void> {
+    const pin = this.#pin.take();
+    const header = newHeader(device.kind, this.#pinCost);
+    const file = parseSealedFile(joinSealedFile(header, { key: emptySlot(), duress: emptySlot() }));
+    await this.#stretched(pin, file, device, (material) => this.#sealAnew(keyPair, path, file, material));
+  }
+
+  changePin(keyPair: KeyPair, path: string, device: DeviceSecret): Promise<void> {
+    return this.#withPin(path, device, (file, material) => {
+      refuseSame(openSlot(material, "duress", file));
+      return this.#sealAnew(keyPair, path, file, material);
+    });
+  }
+
+  setDuressPin(path: string, device: DeviceSecret): Promise<void> {
+    return this.#withPin(path, device, (file, material) => {
+      refuseSame(openSlot(material, "key", file));
+      const duress = sealSlot(material, "duress", file.header);
+      return writeWhole(path, joinSealedFile(file.header, { ...file.slots, duress }));
+    });
+  }
+
+  async #sealAnew(keyPair: KeyPair, path: string, file: SealedFile, material: Buffer): Promise<void> {
+    const der = pkcs8Of(this.#keyPairs.get(keyPair).privateKey);
+    try {
+      const key = sealSlot(material, "key", file.header, der);
+      await writeWhole(path, joinSealedFile(file.header, { ...file.slots, key }));
+    } finally {
+      overwrite(der);
+    }
+  }
+
+  /** @param use what to do with the file and with what its KEKs come from */
+  async #withPin<Result>(
+    path: string,
+    device: DeviceSecret,
+    use: (file: SealedFile, material: Buffer) => Result | Promise<Result>,
+  ): Promise<Result> {
+    const pin = this.#pin.take();
+    try {
+      const file = parseSealedFile(await readPrivately(path));
+      if (file.kind !== DEVICE_KINDS[device.kind]) {
+        throw new VaultError("other-device", "the key was sealed with another device than the one that is here now");
+      }
+      return await this.#stretched(pin, file, device, (material) => use(file, material));
+    } finally {
+      overwrite(pin);
+    }
+  }
+
+  async #stretched<Result>(
+    pin: Buffer,
+    file: SealedFile,
+    device: DeviceSecret,
+    use: (material: Buffer) => Result | Promise<Result>,
+  ): Promise<Result> {
+    const material = await stretch(pin, file, device);
+    try {
+      return await use(material);
+    } finally {
+      overwrite(material);
+    }
   }
 
   // Secrets for the owner of a public key
@@ -358,6 +488,7 @@ export class NodeVault implements Vault {
 
   wipeAll(): void {
     this.#wipes++;
+    this.#pin.clear();
     this.#slots.wipeAll();
     this.#keyPairs.wipeAll();
     this.#ephemerals.wipeAll();
@@ -398,6 +529,17 @@ export class NodeVault implements Vault {
     if (content.media) throw new VaultError("wrong-use", `a slot for ${content.use} came that voice has taken over`);
     return content;
   }
+}
+
+function wipedMeanwhile(): VaultError {
+  return new VaultError("empty-slot", "the vault was wiped before the key pair was ready");
+}
+
+/** @param opened what the digits opened in the other slot */
+function refuseSame(opened: Buffer | undefined): void {
+  if (!opened) return;
+  overwrite(opened);
+  throw new VaultError("same-pin", "the PIN and the PIN under duress would be the same");
 }
 
 function isSealing(use: SlotUse): boolean {

@@ -5,23 +5,18 @@ import {
   createPublicKey,
   type KeyObject,
   publicEncrypt,
-  randomUUID,
   sign,
   subtle,
   verify,
   type webcrypto,
 } from "node:crypto";
-import { constants as fileConstants } from "node:fs";
-import { type FileHandle, open, rename, rm } from "node:fs/promises";
-import { dirname } from "node:path";
 import { promisify } from "node:util";
 import { VaultError } from "@feldfon/protocol/errors";
+import { readPrivately, writeWhole } from "./private-files.ts";
 import { readSpki } from "./spki.ts";
 
 export const MODULUS_BITS = 4096;
 export const PUBLIC_EXPONENT = 65537;
-const OWNER_ONLY = 0o600;
-const FILE_BYTES_MAX = 16 * 1024;
 const OAEP = { padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: "sha256" };
 const PSS = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 };
 
@@ -119,51 +114,21 @@ export async function readKeyFile(path: string): Promise<{ privateKey: KeyObject
   }
 }
 
-async function readPrivately(path: string): Promise<Buffer> {
-  let file: FileHandle;
+export function pkcs8Of(privateKey: KeyObject): Buffer {
+  return privateKey.export({ type: "pkcs8", format: "der" });
+}
+
+/** @param der PKCS#8, overwritten. @throws {VaultError} `bad-key` */
+export async function readPkcs8(der: Buffer): Promise<{ privateKey: KeyObject; spki: Buffer }> {
   try {
-    // Without O_NONBLOCK a pipe of that name would keep us waiting.
-    file = await open(path, fileConstants.O_RDONLY | fileConstants.O_NONBLOCK);
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== "ENOENT") {
-      throw new VaultError("bad-key", "the key file cannot be opened", { cause });
-    }
-    throw new VaultError("no-key", "there is no key file at the given path", { cause });
-  }
-  try {
-    const stat = await file.stat();
-    if (!stat.isFile() || stat.size > FILE_BYTES_MAX) {
-      throw new VaultError("bad-key", "what lies at the path of the key file is not a key file");
-    }
-    if (stat.mode & 0o077) {
-      throw new VaultError("key-file-open", "the key file may be read by others: chmod 600 it, or make a new key");
-    }
-    return await file.readFile();
+    return await checkedKey(() => createPrivateKey({ key: der, format: "der", type: "pkcs8" }));
   } finally {
-    await file.close();
+    der.fill(0);
   }
 }
 
 /** Saved whole or not at all. @throws {VaultError} `not-saved`; what was there before is still there */
 export async function writeKeyFile(path: string, privateKey: KeyObject): Promise<void> {
-  const temporary = `${path}.${randomUUID()}`;
   const pem = Buffer.from(privateKey.export({ type: "pkcs8", format: "pem" }));
-  try {
-    const file = await open(temporary, "wx", OWNER_ONLY);
-    try {
-      await file.writeFile(pem);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, path);
-    // The new name itself survives a power cut only once the folder is written.
-    const folder = await open(dirname(path), "r");
-    await folder.sync().finally(() => folder.close());
-  } catch (cause) {
-    await rm(temporary, { force: true });
-    throw new VaultError("not-saved", "the key file could not be saved", { cause });
-  } finally {
-    pem.fill(0);
-  }
+  await writeWhole(path, pem).finally(() => pem.fill(0));
 }

@@ -22,7 +22,9 @@ export type Tone =
   | "self"
   | "lost"
   | "ended"
-  | "alarm";
+  | "alarm"
+  | "click"
+  | "refused";
 
 /** One call's voice, from the moment its keys stand. */
 export interface VoiceSession {

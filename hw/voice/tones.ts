@@ -81,6 +81,10 @@ const scores: Readonly<Record<Exclude<Tone, "none">, Score>> = {
   ended: { notes: steps([660, 520, 400], 160, 20), rounds: 1, peak: EAR_PEAK, partials: PURE, rise: [] },
   // Three low ones: stop and read the screen.
   alarm: { notes: steps([300, 300, 300], 300, 150), rounds: 1, peak: EAR_PEAK, partials: [0.7, 0.3], rise: [] },
+  // A key that does nothing now.
+  click: { notes: [{ hz: 1000, onMs: 20, offMs: 20 }], rounds: 1, peak: SOFT_PEAK, partials: PURE, rise: [] },
+  // Low, twice: what was typed did not do.
+  refused: { notes: steps([260, 260], 150, 90), rounds: 1, peak: EAR_PEAK, partials: PURE, rise: [] },
   // Two notes in turn, with harmonics for small speakers and old ears; louder with each ring.
   ring: {
     notes: [...steps([784, 988, 784, 988, 784, 988, 784], 125, 0), { hz: 988, onMs: 125, offMs: 3000 }],

@@ -12,7 +12,7 @@ type Press = "connect" | "call" | "hang-up" | "voice" | undefined;
 
 const NOT_CONNECTED = ["", "off", "refused"];
 /** On the way there by itself. */
-const WAITING = ["connecting", "lost"];
+const WAITING = ["starting", "making-key", "connecting", "lost"];
 
 /**
  * @param seen handsets as they stand on the page

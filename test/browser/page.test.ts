@@ -386,5 +386,35 @@ describe("page", function () {
     }
   });
 
+  it("asks for a PIN where a handset has one, shows its digits as dots, and opens by it", async () => {
+    const visit = await stage.alone("Emil");
+    const emil = visit.handset("Feldfon");
+    await emil.shows("pin-choose");
+    for (const digit of "40291") await emil.press(digit);
+    await until("five dots", async () => (await emil.facts()).count === 5);
+    assert.match(await emil.words(), /\*{5} +5/);
+    assert.doesNotMatch(await emil.root.innerHTML(), /40291/);
+    await emil.press("*");
+    await until("four dots", async () => (await emil.facts()).count === 4);
+    await emil.type("17");
+    await emil.shows("pin-repeat");
+    await emil.type("402917");
+    await emil.shows("pin-duress");
+    await emil.press("hang-up");
+    await emil.shows("off");
+    await emil.press("hang-up");
+    await emil.shows("pin");
+    await emil.type("111111");
+    await until("what was wrong", async () => (await emil.facts()).refused === "wrong");
+    assert.match(await emil.words(), /Wrong PIN.*Tries left: 9/s);
+    await visit.picture("12-wrong-pin");
+    // By keyboard as well.
+    for (const key of "402917c") await visit.page.keyboard.press(key);
+    await emil.shows("off");
+    await emil.press("connect");
+    await emil.shows("verified");
+    await visit.close();
+  });
+
   it("had nothing to complain about", () => assert.deepEqual(stage.complaints, []));
 });

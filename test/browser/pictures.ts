@@ -61,6 +61,18 @@ try {
   await anna.press("update");
   await anna.shows("updated");
   await take(visit, anna, "10-updated");
+  const alone = await stage.alone("dora");
+  const dora = alone.handset("Feldfon");
+  await dora.shows("pin-choose");
+  for (const pin of ["402917", "402917"]) await dora.type(pin);
+  await dora.shows("pin-duress");
+  await take(alone, dora, "11-pin-that-erases");
+  await dora.press("hang-up");
+  await dora.shows("off");
+  await dora.press("hang-up");
+  await dora.shows("pin");
+  for (const digit of "4029") await dora.press(digit);
+  await take(alone, dora, "12-pin");
   const narrow = await stage.visit({ width: 390, height: 844, colourScheme: "dark" });
   await narrow.handset("anna").shows("updated");
   await whole(narrow, "page-narrow");

@@ -7,6 +7,7 @@ import type { LocalPage } from "@feldfon/hw/board/local-page";
 import type { Language } from "@feldfon/hw/board/page/texts";
 import { Household } from "@feldfon/simulator/household";
 import { openHouseholdPage } from "@feldfon/simulator/page-server";
+import { Program } from "@feldfon/simulator/program";
 import { type Browser, chromium, type Locator, type Page } from "playwright-core";
 import { keyPath } from "../keys.ts";
 
@@ -39,6 +40,7 @@ export class Stage {
   readonly #page: LocalPage;
   readonly #browser: Browser;
   readonly #folder: string;
+  readonly #alone: Program[] = [];
   /** What any page complained about. */
   readonly complaints: string[] = [];
 
@@ -65,7 +67,23 @@ export class Stage {
     return new Stage(household, page, await launched, folder);
   }
 
+  /** A handset with a page of its own and a PIN to be, as people have them; its key lies there already. */
+  async alone(name: string): Promise<Visit> {
+    const { port, fingerprint } = this.household.server;
+    const data = join(this.#folder, name);
+    mkdirSync(data, { mode: 0o700 });
+    copyFileSync(await keyPath(4), join(data, "key.pem"));
+    const program = new Program(name, "firmware/main.ts", [
+      ...["--board", "laptop", "--json", "--language", "en", "--name", name, "--data", data],
+      ...["--server", `127.0.0.1:${port}`, "--server-key", fingerprint],
+    ]);
+    this.#alone.push(program);
+    const { address } = await program.next("its page", (line) => line.type === "page");
+    return this.visit({}, String(address));
+  }
+
   async close(): Promise<void> {
+    for (const program of this.#alone) await program.end(() => program.endInput());
     await this.#browser.close();
     this.#page.close();
     await this.household.close();
@@ -140,6 +158,12 @@ export class OnPage {
 
   async press(key: string): Promise<void> {
     await this.root.locator(`[data-key="${key}"]`).click();
+  }
+
+  /** Digit by digit on the number pad, then Call. */
+  async type(pin: string): Promise<void> {
+    for (const digit of pin) await this.press(digit);
+    await this.press("call");
   }
 
   /** Waits until this screen is shown. */

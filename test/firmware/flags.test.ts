@@ -15,6 +15,21 @@ describe("Flags of the handset", () => {
     assert.match(USAGE, /--direct on\|off/);
   });
 
+  it("want a PIN unless --no-pin says otherwise, which is kept until --pin turns it back", () => {
+    const pin = (given: boolean, ...argv: string[]) => readFlags(argv).apply({ ...settings, pin: given }).pin;
+    assert.equal(settings.pin, true);
+    assert.deepEqual([pin(true), pin(true, "--no-pin"), pin(false), pin(false, "--pin")], [true, false, false, true]);
+    assert.match(USAGE, /--no-pin/);
+  });
+
+  it("take the minutes until a handset locks itself, 0 for never, at most a day", () => {
+    const minutes = (...argv: string[]) => readFlags(argv).apply(settings).idleLockMinutes;
+    assert.deepEqual([minutes(), minutes("--idle-lock", "0"), minutes("--idle-lock", "1440")], [10, 0, 1_440]);
+    for (const wrong of ["-1", "1.5", "ten", "", "1441"]) {
+      assert.throws(() => minutes("--idle-lock", wrong), { code: "settings-bad" }, wrong);
+    }
+  });
+
   it("refuse what is neither on nor off", () => {
     for (const word of ["", "yes", "ON", "1"]) {
       assert.throws(() => direct("--direct", word), { code: "settings-bad", message: /--direct/ });

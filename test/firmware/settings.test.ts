@@ -27,6 +27,8 @@ const whole: Settings = {
   language: "de",
   enrolmentCode: "4711-very-secret",
   direct: true,
+  pin: false,
+  idleLockMinutes: 3,
 };
 
 /**
@@ -199,7 +201,15 @@ describe("settings", () => {
 
   it("are made by the first start and found by the second", () => {
     const made = openSettings(path, nodeFs, () => 42);
-    assert.deepEqual(made, { server: "127.0.0.1", port: 5060, name: "Feldfon 0042", language: "de", direct: false });
+    assert.deepEqual(made, {
+      server: "127.0.0.1",
+      port: 5060,
+      name: "Feldfon 0042",
+      language: "de",
+      direct: false,
+      pin: true,
+      idleLockMinutes: 10,
+    });
     assert.deepEqual(
       openSettings(path, nodeFs, () => 7),
       made,
@@ -318,9 +328,14 @@ describe("settings", () => {
         name: names,
         language: fc.constantFrom("de" as const, "en" as const, "zh" as const),
         direct: fc.boolean(),
+        pin: fc.boolean(),
+        idleLockMinutes: fc.integer({ min: 0, max: 1_440 }),
         enrolmentCode: fc.string({ maxLength: 32 }),
       },
-      { requiredKeys: ["server", "port", "name", "language", "direct"], noNullPrototype: true },
+      {
+        requiredKeys: ["server", "port", "name", "language", "direct", "pin", "idleLockMinutes"],
+        noNullPrototype: true,
+      },
     );
     const card = new Card({});
     fc.assert(

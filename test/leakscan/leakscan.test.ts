@@ -1,11 +1,12 @@
 /** The leak scan in short (`npm run leakscan` is the long form): the scanner bites, and an idle handset shows it nothing. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
+import { argon2Sync, hkdfSync, randomBytes, randomInt } from "node:crypto";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { keyPath } from "../keys.ts";
 import { keyNeedles, type Needle, secretNeedles } from "./needles.ts";
 import { type Place, Scanner, whyNot } from "./scanner.ts";
@@ -19,6 +20,28 @@ const HOLDER = `
   process.stdout.write("ready");
   setInterval(() => keyPair.spki, 1e6);
 `;
+
+/** What the scanned process runs to seal a key and open it again and again; it is told the PIN as "4,8,0 ..". */
+const OPENER = `
+  import { openVault } from "@feldfon/vault";
+  const vault = openVault();
+  const [digits, pem, path, file] = process.argv[1].split("|");
+  const type = () => { for (const digit of digits.split(",")) vault.pinPush(Number(digit)); };
+  const pair = await vault.loadKeyPair(pem);
+  type();
+  await vault.saveSealedKeyPair(pair, path, { kind: "none", file });
+  vault.wipe(pair);
+  process.stdout.write("ready");
+  for (;;) {
+    type();
+    const unlocked = await vault.loadSealedKeyPair(path, { kind: "none", file });
+    await vault.sign(unlocked.pair, Buffer.from("something"));
+    vault.wipe(unlocked.pair);
+  }
+`;
+/** Twelve digits: fewer lie in any memory by chance. */
+const LONG_PIN = "480173926501";
+const OPENER_STOPS = 4;
 
 /** What the scanned process runs to hold what it reads, in the form it comes in. */
 const KEEPER = `
@@ -104,6 +127,76 @@ describe("Leak scan, in short", function () {
       places.filter(({ hits, algebraic, locked }) => hits + algebraic > 0 && !locked),
       [],
     );
+  });
+
+  /** Everything that leads to a sealed key, as the file and its neighbours on the card allow to work it out. */
+  async function wayToKey(path: string, device: Buffer): Promise<Needle[]> {
+    const file = await readFile(path);
+    const stretched = argon2Sync("argon2id", {
+      message: LONG_PIN,
+      nonce: file.subarray(16, 32),
+      parallelism: 1,
+      tagLength: 32,
+      memory: file.readUInt32BE(8),
+      passes: file.readUInt32BE(12),
+    });
+    const material = Buffer.concat([stretched, device]);
+    const kek = Buffer.from(hkdfSync("sha256", material, "", "feldfon/kek/v1 key", 32));
+    return [
+      { name: "pin.ascii", bytes: Buffer.from(LONG_PIN), leastBytes: LONG_PIN.length },
+      { name: "pin.codes", bytes: Buffer.from([...LONG_PIN].map(Number)), leastBytes: LONG_PIN.length },
+      ...secretNeedles("device", device),
+      ...secretNeedles("stretched", stretched),
+      ...secretNeedles("kek", kek),
+    ];
+  }
+
+  /** Stops a process that opens a sealed key without end, at random moments of that. @returns what each scan has seen */
+  async function scanOpener(vault: string): Promise<Place[][]> {
+    const [pem, path, file] = ["plain.pem", "sealed", "device"].map((name) => join(folder, name));
+    await copyFile(await keyPath(0), pem!);
+    const device = randomBytes(32);
+    await writeFile(file!, device);
+    scanner.add(keyNeedles("key", await readFile(pem!, "latin1")).needles);
+    const argument = [[...LONG_PIN].join(","), pem, path, file].join("|");
+    const flags = ["--disable-warning=ExperimentalWarning", "--input-type=module", "-e", OPENER, argument];
+    const env = { ...process.env, FELDFON_VAULT: vault };
+    const child = spawn(process.execPath, flags, { env, stdio: ["ignore", "pipe", "inherit"] });
+    try {
+      await once(child.stdout!, "data");
+      scanner.add(await wayToKey(path!, device));
+      const seen: Place[][] = [];
+      for (let stop = 0; stop < OPENER_STOPS; stop++) {
+        await sleep(randomInt(400));
+        child.kill("SIGSTOP");
+        // Without the algebraic pass: Argon2's 64 MiB look like random numbers, each of which it would have to try.
+        seen.push(await scanner.scanProcess(child.pid!, "-"));
+        child.kill("SIGCONT");
+      }
+      return seen;
+    } finally {
+      child.kill("SIGKILL");
+      await once(child, "exit");
+    }
+  }
+
+  it("finds neither PIN nor key nor anything between them while a sealed key is opened", async () => {
+    for (const places of await scanOpener("")) {
+      assert.deepEqual(
+        places.filter(({ hits, algebraic }) => hits + algebraic > 0),
+        [],
+      );
+    }
+  });
+
+  it("finds the way to the key in the degraded vault", async () => {
+    const found = (await scanOpener("degraded")).flat().flatMap((place) => place.found.map(({ needle }) => needle));
+    for (const part of ["pin", "device", "stretched", "key"]) {
+      assert.ok(
+        found.some((needle) => needle.startsWith(part)),
+        `${part} among ${[...new Set(found)].join(", ")}`,
+      );
+    }
   });
 
   it("finds each form of a key and of a secret that a process keeps", async () => {

@@ -75,7 +75,7 @@ export class Telephones {
       const [, port, uid] = await server.complaint("its port", /port (\d+), fingerprint ([0-9a-f]{64})/);
       const handset = async (owner: Owner): Promise<Program> => {
         const program = start(owner, "firmware/main.ts", [
-          ...["--board", "terminal", "--json", "--language", "en", "--name", owner],
+          ...["--board", "terminal", "--json", "--language", "en", "--name", owner, "--no-pin"],
           ...["--data", await data(owner, "key.pem"), "--server", `127.0.0.1:${port}`, "--server-key", uid!],
         ]);
         await program.next("its first screen", (line) => line.type === "screen");

@@ -75,7 +75,7 @@ describe("what three processes leave behind after a call", function () {
       name,
       "firmware/main.ts",
       [
-        ...["--board", "terminal", "--json", "--name", name, "--data", data],
+        ...["--board", "terminal", "--json", "--name", name, "--data", data, "--no-pin"],
         ...["--server", `127.0.0.1:${server.port}`, "--server-key", server.uid],
         ...["--trace", path.join(folder, "handsets", `${name}.trace`)],
       ],

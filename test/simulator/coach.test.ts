@@ -6,6 +6,7 @@ const seen = (...screens: string[]) => screens.map((screen) => ({ screen, speaki
 describe("simulator page's first steps", () => {
   const story: readonly (readonly [shown: string[], step: number, presses: (string | undefined)[]])[] = [
     [["", ""], 0, ["connect", "connect"]],
+    [["making-key", "starting"], 0, [undefined, undefined]],
     [["off", "off"], 0, ["connect", "connect"]],
     [["connecting", "off"], 0, [undefined, "connect"]],
     [["verified", "off"], 0, [undefined, "connect"]],

@@ -24,7 +24,7 @@ import type { SizePx } from "./atlas.ts";
 import { ALARM, BLACK, CAUTION, type Colour, FOCUS, GOOD, INFO, RED, SECONDARY, SLATE, WHITE } from "./colours.ts";
 import { textWidth } from "./glyphs.ts";
 import { PICTOGRAM_SIZE, PICTOGRAMS } from "./pictograms.ts";
-import { BAR_SHAPES, MARK_SHAPES, type Shape, SIGN_SHAPES, STEP_SHAPES } from "./shapes.ts";
+import { BAR_SHAPES, DOT_SHAPES, MARK_SHAPES, type Shape, SIGN_SHAPES, STEP_SHAPES } from "./shapes.ts";
 import { cut, wrap } from "./wrap.ts";
 
 export type Piece =
@@ -211,10 +211,13 @@ class Attempt {
         this.#barred(() => this.#paragraph(block.text, small, secondary));
         break;
       case "name":
-        this.#name(block.text);
+        this.#name(block.text, block.brief === true);
         break;
       case "digits":
         this.#digits(block.text);
+        break;
+      case "dots":
+        this.#barred(() => this.#dots(block.count, block.of));
         break;
       case "numbers":
         if (block.form === "rows") block.numbers.forEach((number, i) => void this.#numberRow(number, block.words[i]!));
@@ -275,11 +278,11 @@ class Attempt {
   }
 
   /** Long names are set smaller rather than cut: two of them may differ in the last letter only. */
-  #name(name: string): void {
+  #name(name: string, brief: boolean): void {
     const { names, body, small } = this.#setting;
     const room = this.#width - TEXT_X - MARGIN;
     const size = [names, body].find(({ sizePx }) => textWidth(name, sizePx) <= room) ?? small;
-    this.#paragraph(name, size, this.#theme.text);
+    this.#paragraph(brief ? cut(name, size.sizePx, room) : name, size, this.#theme.text);
   }
 
   #digits(text: string): void {
@@ -287,6 +290,22 @@ class Attempt {
     if (textWidth(text, 40) > this.#width - TEXT_X - MARGIN) this.#overflows.push(text);
     this.#text(text, TEXT_X, this.#y + 34, 40, this.#theme.text, this.#theme.ground);
     this.#y += 40;
+  }
+
+  /** A place for each digit there may be, and how many there are. */
+  #dots(count: number, of: number): void {
+    const { ground, text, secondary } = this.#theme;
+    const label = String(count);
+    const labelX = this.#width - MARGIN - textWidth(label, 22);
+    const cell = Math.floor((this.#width - TEXT_X - MARGIN - textWidth("00", 22) - 6) / of);
+    this.#fits("dots", this.#y + 28);
+    for (let place = 0; place < of; place++) {
+      const typed = place < count;
+      const [shape, colour] = typed ? [DOT_SHAPES.typed, text] : [DOT_SHAPES.open, secondary];
+      this.#shape(shape, TEXT_X + place * cell, this.#y + 8, 1, colour, ground);
+    }
+    this.#text(label, labelX, this.#y + 22, 22, text, ground);
+    this.#y += 28;
   }
 
   /**

@@ -8,6 +8,7 @@
  *     free     | seal 8 | order 4 | 0       | next 8 | previous 8 | zeros ..                    |
  *
  *     seal     = a random number XOR the block's place; inverted while the block is free
+ *     long     |guard| 1 MiB and more, only while a thread is allowed to |guard|    apart from the arena
  *
  * memfd_secret(2) first: its pages are unmapped from the kernel. Else anonymous memory, locked, kept out of core files
  * and wiped in the child of a fork. Everything is touched once at the start: newer kernels answer a lack of lockable
@@ -38,7 +39,7 @@
 #define ASAN_UNPOISON_MEMORY_REGION(at, bytes) ((void)(at), (void)(bytes))
 #endif
 
-enum { ORDER_LEAST = 5, ORDER_MOST = 18, NOISE_BYTES = 4096 };
+enum { ORDER_LEAST = 5, ORDER_MOST = 18, NOISE_BYTES = 4096, LONG_BYTES_LEAST = 1024 * 1024, LONG_BLOCKS = 2 };
 
 struct block {
   uint64_t seal;
@@ -67,11 +68,13 @@ static struct {
   size_t peak;
   uint8_t *noise;
   size_t noise_used;
+  arena_room long_blocks[LONG_BLOCKS];
 } arena = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static volatile sig_atomic_t lost;
 /* initial-exec: no call to find it, it is asked for at each operation */
 static _Thread_local int refused __attribute__((tls_model("initial-exec")));
+static _Thread_local int long_allowed __attribute__((tls_model("initial-exec")));
 
 static void end_process(const char *why) {
   (void)!write(STDERR_FILENO, why, strlen(why));
@@ -276,8 +279,73 @@ static int is_to_be_refused(void) {
 }
 #endif
 
+/* ---- long blocks ---- */
+
+void arena_allow_long(int allowed) {
+  long_allowed = allowed;
+}
+
+/* What the limit does not allow to be locked is at least no part of a core. */
+static uint8_t *map_long(size_t bytes, size_t page) {
+  size_t whole = whole_pages(bytes, page);
+  uint8_t *reserved = mmap(NULL, whole + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (reserved == MAP_FAILED) return NULL;
+  uint8_t *at = reserved + page;
+  if (mprotect(at, whole, PROT_READ | PROT_WRITE) != 0 || madvise(at, whole, MADV_DONTDUMP) != 0 ||
+      madvise(at, whole, MADV_WIPEONFORK) != 0) {
+    (void)munmap(reserved, whole + 2 * page);
+    return NULL;
+  }
+  (void)syscall(SYS_mlock, at, whole);
+  return at;
+}
+
+/* The place of a long block, or a free one for NULL; NULL if there is none. Under the lock. */
+static arena_room *place_of_long(const void *bytes) {
+  for (arena_room *room = arena.long_blocks; room < arena.long_blocks + LONG_BLOCKS; room++) {
+    if (room->bottom == bytes) return room;
+  }
+  return NULL;
+}
+
+static void *take_long(size_t bytes) {
+  pthread_mutex_lock(&arena.lock);
+  arena_room *room = place_of_long(NULL);
+  uint8_t *taken = room && !is_to_be_refused() ? map_long(bytes, (size_t)sysconf(_SC_PAGESIZE)) : NULL;
+  if (taken) *room = (arena_room){taken, bytes};
+  pthread_mutex_unlock(&arena.lock);
+  if (!taken) refused = 1;
+  return taken;
+}
+
+static int is_in_heap(const void *bytes) {
+  const uint8_t *at = bytes;
+  return at >= arena.heap && at < arena.heap + arena.heap_bytes;
+}
+
+static int is_long(const void *bytes) {
+  if (is_in_heap(bytes)) return 0; /* nearly all are, and that costs no lock */
+  pthread_mutex_lock(&arena.lock);
+  int is = place_of_long(bytes) != NULL;
+  pthread_mutex_unlock(&arena.lock);
+  return is;
+}
+
+static void give_long(void *bytes) {
+  pthread_mutex_lock(&arena.lock);
+  arena_room *room = place_of_long(bytes), given = *room;
+  *room = (arena_room){0};
+  pthread_mutex_unlock(&arena.lock);
+  size_t page = (size_t)sysconf(_SC_PAGESIZE);
+  explicit_bzero(given.bottom, given.bytes);
+  (void)munmap(given.bottom - page, whole_pages(given.bytes, page) + 2 * page);
+}
+
+/* ---- all blocks ---- */
+
 void *arena_take(size_t bytes) {
   if (bytes == 0 || lost) return NULL;
+  if (bytes >= LONG_BYTES_LEAST && long_allowed) return take_long(bytes);
   int is_too_long = bytes > ((size_t)1 << ORDER_MOST) - sizeof(struct block);
   pthread_mutex_lock(&arena.lock);
   void *taken = is_too_long || is_to_be_refused() ? NULL : take_locked(bytes);
@@ -318,6 +386,10 @@ static void give_locked(struct block *given) {
 
 void arena_give(void *bytes) {
   if (!bytes || lost) return;
+  if (is_long(bytes)) {
+    give_long(bytes);
+    return;
+  }
   struct block *given = checked(bytes);
   size_t room = ((size_t)1 << given->order) - sizeof(struct block);
   ASAN_UNPOISON_MEMORY_REGION(bytes, room);
@@ -335,6 +407,10 @@ void *arena_resize(void *bytes, size_t wanted) {
     return NULL;
   }
   if (lost) return NULL;
+  if (is_long(bytes)) { /* nobody makes one longer */
+    refused = 1;
+    return NULL;
+  }
   struct block *held = checked(bytes);
   size_t room = ((size_t)1 << held->order) - sizeof(struct block);
   size_t asked = held->asked;

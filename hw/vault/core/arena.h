@@ -22,6 +22,11 @@ void *arena_take(size_t bytes);
 void *arena_resize(void *block, size_t bytes);
 /* Zeroes and gives back; NULL is harmless; a damaged or strange block ends the process. */
 void arena_give(void *block);
+/*
+ * While it is 1, this thread's blocks of 1 MiB and more get a mapping of their own: locked if the limit allows, never
+ * dumped, not there after a fork, zeroed before it goes. For the work area of Argon2id.
+ */
+void arena_allow_long(int allowed);
 int arena_has_refused(void);
 void arena_forget_refusal(void);
 

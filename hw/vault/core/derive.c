@@ -25,10 +25,17 @@ typedef struct hmac_state {
   SHA256_CTX outer;
 } hmac_state;
 
+void sha256(vault_bytes bytes, uint8_t hash[VAULT_MAC_BYTES]) {
+  SHA256_CTX state;
+  SHA256_Init(&state);
+  SHA256_Update(&state, bytes.at, bytes.length);
+  SHA256_Final(hash, &state);
+}
+
 static void hmac_begin(hmac_state *state, vault_bytes key) {
   uint8_t pad[SHA256_BLOCK_BYTES] = {0};
   if (key.length > sizeof pad) {
-    SHA256(key.at, key.length, pad);
+    sha256(key, pad);
   } else if (key.length > 0) {
     memcpy(pad, key.at, key.length);
   }

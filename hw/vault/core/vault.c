@@ -152,6 +152,12 @@ const char *vault_word(vault_result result) {
       [VAULT_FILE] = "file",
       [VAULT_KEY_FILE_OPEN] = "key-file-open",
       [VAULT_EXHAUSTED] = "exhausted",
+      [VAULT_BAD_DIGIT] = "bad-digit",
+      [VAULT_SHORT_PIN] = "short-pin",
+      [VAULT_BAD_PIN] = "bad-pin",
+      [VAULT_SAME_PIN] = "same-pin",
+      [VAULT_NO_DEVICE] = "no-device",
+      [VAULT_OTHER_DEVICE] = "other-device",
       [VAULT_INTERNAL] = "internal",
   };
   return (size_t)result < sizeof words / sizeof *words ? words[result] : "internal";

@@ -39,6 +39,12 @@ typedef enum vault_result {
   VAULT_FILE,                  /* "file": the system refused to save; errno says why */
   VAULT_KEY_FILE_OPEN,         /* "key-file-open": others than its owner may touch the key file */
   VAULT_EXHAUSTED,             /* "exhausted": 2^48 voice packets were sealed */
+  VAULT_BAD_DIGIT,             /* "bad-digit" */
+  VAULT_SHORT_PIN,             /* "short-pin": fewer than VAULT_PIN_DIGITS_LEAST */
+  VAULT_BAD_PIN,               /* "bad-pin" */
+  VAULT_SAME_PIN,              /* "same-pin": the PIN and the one under duress would be equal */
+  VAULT_NO_DEVICE,             /* "no-device": the device's secret cannot be had */
+  VAULT_OTHER_DEVICE,          /* "other-device": sealed on a device of another kind */
   VAULT_INTERNAL               /* "internal": a mistake of ours, or OpenSSL failed where it cannot */
 } vault_result;
 
@@ -52,7 +58,8 @@ typedef enum vault_use {
   VAULT_PACKET_SEAL,
   VAULT_PACKET_OPEN,
   VAULT_MAC,
-  VAULT_WRAP
+  VAULT_WRAP,
+  VAULT_PIN
 } vault_use;
 
 typedef enum vault_algorithm { VAULT_X25519 = 1, VAULT_ML_KEM_768 = 2 } vault_algorithm;
@@ -71,7 +78,9 @@ enum {
   VAULT_CIPHERTEXT_BYTES = 1088,
   VAULT_DERIVE_BYTES_MAX = 8160,
   VAULT_KEY_PAIRS_MAX = 256,
-  VAULT_SRTP_HEADER_BYTES = 12
+  VAULT_SRTP_HEADER_BYTES = 12,
+  VAULT_PIN_DIGITS_LEAST = 6,
+  VAULT_PIN_DIGITS_MOST = 12
 };
 
 /* Bytes of a caller; read once, never kept. */
@@ -174,6 +183,42 @@ vault_result vault_save_key_pair(vault_handle pair, const char *path);
 vault_result vault_sign(vault_handle pair, vault_bytes message, uint8_t signature[VAULT_SIGNATURE_BYTES]);
 /* OAEP; strips "+++secret+++" inside; 48 bytes; room for the slot is checked first, so that a full vault answers good and bad alike. */
 vault_result vault_unwrap(vault_handle pair, vault_bytes label, vault_bytes wrapped, vault_handle *secret);
+
+/* ---- the PIN: typed digit by digit into a slot of its own ---- */
+
+vault_result vault_new_pin(vault_handle *pin);
+/* A thirteenth digit is not taken. *typed: how many there are now. VAULT_BAD_DIGIT. */
+vault_result vault_pin_push(vault_handle pin, uint32_t digit, uint32_t *typed);
+vault_result vault_pin_pop(vault_handle pin, uint32_t *typed);
+vault_result vault_pin_digits(vault_handle pin, uint32_t *typed);
+/* What was typed becomes the first entry, and is to be typed once more. */
+vault_result vault_pin_keep(vault_handle pin);
+/* Constant time. 1: the digits stay; 0: both entries are forgotten. */
+vault_result vault_pin_matches_kept(vault_handle pin, int *matches);
+
+/* ---- keys at rest: sealed under a PIN and the device's secret (sealed-file.c); long, for a thread of the caller's pool ---- */
+
+typedef enum vault_device_kind { VAULT_DEVICE_NONE, VAULT_TPM, VAULT_FIRMWARE_CRYPTO, VAULT_OTP } vault_device_kind;
+
+/* Where the vault reads 16..256 bytes: all that a file holds, or all that a command prints before it ends with 0. */
+typedef struct vault_device {
+  uint8_t kind;
+  int is_command;
+  vault_bytes words; /* the file's path, or program and arguments, each with a zero behind it */
+} vault_device;
+
+/* Each wipes the PIN, whatever comes of it: VAULT_SHORT_PIN, then what the file says, VAULT_OTHER_DEVICE, VAULT_NO_DEVICE. */
+
+/* VAULT_BAD_PIN. *pair is 0 when what was opened is no key: the PIN under duress. */
+vault_result vault_load_sealed(vault_handle pin, const char *path, const vault_device *device, vault_handle *pair,
+                               uint8_t spki[VAULT_SPKI_BYTES]);
+/* Argon2id with so much memory (8 KiB .. 1 GiB) and so many passes (1 .. 16). Without a PIN under duress. Whole or not at all. */
+vault_result vault_save_sealed(vault_handle pin, vault_handle pair, const char *path, const vault_device *device,
+                               uint32_t memory_kib, uint32_t passes);
+/* Seals anew what lies at path; the PIN under duress stays. VAULT_SAME_PIN. */
+vault_result vault_change_pin(vault_handle pin, vault_handle pair, const char *path, const vault_device *device);
+/* VAULT_SAME_PIN. Nobody can tell from the file whether it has one. */
+vault_result vault_set_duress_pin(vault_handle pin, const char *path, const vault_device *device);
 
 /* ---- media: SRTP AEAD_AES_256_GCM (RFC 3711, 7714, 6188), key turned on every 3,000 packets, window of 128 (wire.md VOICE) ---- */
 

@@ -241,10 +241,82 @@ static napi_value mac_matches(napi_env env, napi_callback_info info) {
   return answer;
 }
 
+/* ---- the PIN ---- */
+
+/* () => pin: empty, and no slot that counts */
+static napi_value new_pin(napi_env env, napi_callback_info info) {
+  skin_call c;
+  vault_handle handle = 0;
+  if (!call_begin(env, info, 0, &c)) return NULL;
+  vault_result result = vault_new_pin(&handle);
+  return result == VAULT_OK ? made(&c, record_make(c.realm, handle, false, NULL, 0)) : refuse(&c, result);
+}
+
+static napi_value count_or_refusal(skin_call *call, vault_result result, uint32_t count) {
+  napi_value value = NULL;
+  if (result != VAULT_OK) return refuse(call, result);
+  napi_create_uint32(call->env, count, &value);
+  return value;
+}
+
+/* (pin, digit) => digits typed */
+static napi_value pin_push(napi_env env, napi_callback_info info) {
+  skin_call c;
+  vault_record *pin;
+  uint64_t digit = 0;
+  uint32_t count = 0;
+  if (!call_begin(env, info, 2, &c) || !take_record(&c, 0, &pin) || !take_whole(&c, 1, 9, VAULT_BAD_DIGIT, &digit)) {
+    return NULL;
+  }
+  vault_result result = vault_pin_push(pin->box.handle, (uint32_t)digit, &count);
+  return count_or_refusal(&c, result, count);
+}
+
+static napi_value pin_count(napi_env env, napi_callback_info info, vault_result (*run)(vault_handle, uint32_t *)) {
+  skin_call c;
+  vault_record *pin;
+  uint32_t count = 0;
+  if (!call_begin(env, info, 1, &c) || !take_record(&c, 0, &pin)) return NULL;
+  vault_result result = run(pin->box.handle, &count);
+  return count_or_refusal(&c, result, count);
+}
+
+/* (pin) => digits left */
+static napi_value pin_pop(napi_env env, napi_callback_info info) { return pin_count(env, info, vault_pin_pop); }
+
+/* (pin) => digits typed */
+static napi_value pin_digits(napi_env env, napi_callback_info info) { return pin_count(env, info, vault_pin_digits); }
+
+/* (pin) */
+static napi_value pin_keep(napi_env env, napi_callback_info info) {
+  skin_call c;
+  vault_record *pin;
+  return call_begin(env, info, 1, &c) && take_record(&c, 0, &pin) ? done(&c, vault_pin_keep(pin->box.handle)) : NULL;
+}
+
+/* (pin) => boolean */
+static napi_value pin_matches_kept(napi_env env, napi_callback_info info) {
+  skin_call c;
+  vault_record *pin;
+  int matches = 0;
+  napi_value answer = NULL;
+  if (!call_begin(env, info, 1, &c) || !take_record(&c, 0, &pin)) return NULL;
+  vault_result result = vault_pin_matches_kept(pin->box.handle, &matches);
+  if (result != VAULT_OK) return refuse(&c, result);
+  napi_get_boolean(env, matches == 1, &answer);
+  return answer;
+}
+
 const skin_function slot_functions[] = {
     {"wipe", wipe},
     {"wipeAll", wipe_all},
     {"newSecret", new_secret},
+    {"newPin", new_pin},
+    {"pinPush", pin_push},
+    {"pinPop", pin_pop},
+    {"pinDigits", pin_digits},
+    {"pinKeep", pin_keep},
+    {"pinMatchesKept", pin_matches_kept},
     {"wrap", wrap},
     {"makeEphemeral", make_ephemeral},
     {"agree", agree},

@@ -7,6 +7,7 @@ import {
   clockOf,
   type Effect,
   type Event,
+  idleOf,
   keysOf,
   lightOf,
   next,
@@ -32,6 +33,7 @@ import {
   hangingUp,
   inCall,
   incoming,
+  isOpen,
   keys,
   lost,
   NO_CHANGES,
@@ -46,8 +48,10 @@ import {
   SAS,
   samples,
   verified,
+  wanted,
 } from "./samples.ts";
 
+const click: Effect = { do: "command", command: { do: "sound", sound: "click" } };
 const OTHER_CALL = "ffeeddccbbaa99887766554433221100";
 const noise = contact(2, "Chen");
 
@@ -242,7 +246,8 @@ describe("machine: a server that is not trusted", () => {
   ]);
 
   it("begins red when evidence was kept by an earlier run", () => {
-    assert.equal(nameOf(begin({ server: "s", ownName: "Anna", evidence: "/data/e" })), "alarm");
+    const found = begin({ server: "s", ownName: "Anna", evidence: "/data/e" });
+    assert.equal(nameOf(after(found, { event: "unlocked", pin: false })), "alarm");
   });
 
   it("names the file of the evidence", () => {
@@ -535,6 +540,7 @@ describe("machine: calls", () => {
       "quitting",
       { do: "quit" },
     ],
+    ["quits also when the key is erased at that moment", named.quitting, [{ event: "wiped" }], "quitting"],
     [
       "is gone when the line is",
       named.quitting,
@@ -704,7 +710,7 @@ describe("machine: nothing is lost", () => {
   for (const [what, event, isShown] of told) {
     it(`shows ${what}, whatever it was doing`, () => {
       for (const [name, state] of Object.entries(samples)) {
-        if (["quitting", "gone", "battery-low"].includes(name)) continue;
+        if (["quitting", "gone", "battery-low"].includes(name) || !isOpen(state)) continue;
         assert.ok(screensByHangUp(after(state, event)).some(isShown), name);
       }
     });
@@ -772,8 +778,11 @@ describe("machine: the four keys", () => {
     for (const [name, state] of Object.entries(samples)) {
       const { keys: labels } = screenOf(state, "en");
       for (const button of BUTTONS) {
-        const [then, ...effects] = next(state, press(button));
-        if (labels[button] === "") assert.deepEqual([then, effects], [state, []], `${name}: ${button}`);
+        const [then, ...all] = next(state, press(button));
+        const effects = all.filter(({ do: what }) => what !== "idle-clock");
+        // On a locked handset that is an answer: the key is heard, and refused.
+        const heard: Effect[] = state.place.name === "lock" ? [click] : [];
+        if (labels[button] === "") assert.deepEqual([then, effects], [state, heard], `${name}: ${button}`);
         else assert.notDeepEqual([then, effects], [state, []], `${name}: ${button}`);
       }
     }
@@ -789,11 +798,31 @@ describe("machine: the four keys", () => {
       "hang-up",
       "back",
       "ok",
+      "lock",
+      "pin-erase",
+      "pin-leave",
+      "pin-skip",
+      "pin-keep",
       undefined,
     ];
     for (const state of Object.values(samples)) assert.ok(harmless.includes(keysOf(state)["hang-up"]));
   });
 });
+
+/** What the line may say of the key, in any order. */
+const anyLockEvent = [
+  fc
+    .record({
+      purpose: fc.constantFrom("choose", "repeat", "duress", "repeat-duress", "unlock", "old"),
+      changing: fc.boolean(),
+      left: fc.constantFrom(10, 1),
+      waitS: fc.constantFrom(0, 30),
+    })
+    .map((asked) => ({ event: "pin-wanted", ...asked }) as Event),
+  fc.constantFrom("wrong", "different", "bad-key").map((refused) => wanted("unlock", { refused })),
+  fc.boolean().map((pin): Event => ({ event: "unlocked", pin })),
+  fc.constantFrom<Event>({ event: "wiped" }, { event: "making-key" }, { event: "idle" }),
+];
 
 describe("machine: whatever comes", () => {
   const callIds = fc.constantFrom(CALL_ID, OTHER_CALL, "");
@@ -885,6 +914,7 @@ describe("machine: whatever comes", () => {
       .map((charge): Event => ({ event: "battery", charge })),
     fc.constant<Event>({ event: "start-failed", code: "settings-broken" }),
     fc.constant<Event>({ event: "say", file: "a.wav" }),
+    ...anyLockEvent,
   );
   const start = fc.constantFrom(...Object.values(samples));
   const run = fc.tuple(start, fc.array(anyEvent as fc.Arbitrary<Event>, { maxLength: 40 }));
@@ -893,6 +923,7 @@ describe("machine: whatever comes", () => {
   function checkState(state: State): void {
     const { place, line } = state;
     if (["phonebook", "dial", "updating", "leave?"].includes(place.name)) assert.equal(line.at, "up");
+    if (!isOpen(state)) assert.ok(["lock", "quitting", "gone"].includes(place.name), place.name);
     if (
       [
         "front",
@@ -919,7 +950,7 @@ describe("machine: whatever comes", () => {
     fc.assert(
       fc.property(run, ([from, events]) => {
         let state = from;
-        let [tone, light, ticking] = [toneOf(from), lightOf(from), clockOf(from)];
+        let [tone, light, ticking, idling] = [toneOf(from), lightOf(from), clockOf(from), idleOf(from)];
         for (const event of events) {
           const [then, ...effects] = next(state, event);
           state = then;
@@ -927,9 +958,11 @@ describe("machine: whatever comes", () => {
             if (effect.do === "command" && effect.command.do === "tone") tone = effect.command.tone;
             if (effect.do === "light") light = effect.light;
             if (effect.do === "clock") ticking = effect.ticking;
+            if (effect.do === "idle-clock") idling = effect.running;
           }
           checkState(state);
-          assert.deepEqual([tone, light, ticking], [toneOf(state), lightOf(state), clockOf(state)]);
+          const says = [toneOf(state), lightOf(state), clockOf(state), idleOf(state)];
+          assert.deepEqual([tone, light, ticking, idling], says);
         }
       }),
       { numRuns: 1_000 },
@@ -940,7 +973,7 @@ describe("machine: whatever comes", () => {
     fc.assert(
       fc.property(run, ([from, events]) => {
         let state = after(from, ...events);
-        if (["quitting", "gone"].includes(state.place.name)) return;
+        if (["quitting", "gone"].includes(state.place.name) || !isOpen(state)) return;
         const home = () =>
           state.place.name === "phonebook" || (state.place.name === "front" && state.line.at === "off");
         // One press for each notice, and at most five for the rest.

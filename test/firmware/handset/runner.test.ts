@@ -1,14 +1,13 @@
 import assert from "node:assert/strict";
 import { drawScreen } from "@feldfon/firmware/handset/drawing/draw";
 import type { Command, LineEvent } from "@feldfon/firmware/handset/link";
-import { begin } from "@feldfon/firmware/handset/machine";
 import { changedRows, type LineLink, Runner } from "@feldfon/firmware/handset/runner";
 import { screenOf } from "@feldfon/firmware/handset/screens";
 import { FakeBoard } from "@feldfon/hw/board/fake";
 import type { Display } from "@feldfon/hw/display/port";
 import { DeviceError } from "@feldfon/protocol/errors";
 import sinon from "sinon";
-import { CALL_ID, connected, contact, peer, SAS } from "./samples.ts";
+import { CALL_ID, connected, contact, off, openWithPin, peer, pin, SAS, starting } from "./samples.ts";
 
 /** A line thread in the hand of a test; `answer` reacts to a command before `send` returns, as no thread could. */
 class FakeLine implements LineLink {
@@ -35,13 +34,14 @@ class FakeLine implements LineLink {
   }
 }
 
-function bench(board = new FakeBoard(240, 240)) {
+function bench(board = new FakeBoard(240, 240), state = off, idleLockMs = 0) {
   const line = new FakeLine();
   const runner = new Runner({
     board,
     line,
     language: "en",
-    state: begin({ server: "127.0.0.1:5060", ownName: "Anna" }),
+    state,
+    idleLockMs,
   });
   const screens = () => board.captionsShown.map(({ name }) => name);
   return { board, line, runner, screens };
@@ -187,6 +187,68 @@ describe("runner", () => {
     board.emit({ event: "quit" });
     assert.deepEqual(screens(), ["off"]);
     assert.equal(line.sent.length, 1);
+  });
+
+  it("reads no key before a person is asked something, so that a script's lines wait in their pipe", () => {
+    const board = new FakeBoard(240, 240);
+    const read = sinon.spy(board, "onEvent");
+    const { line, screens, runner } = bench(board, starting);
+    line.tell({ event: "making-key" });
+    assert.deepEqual([screens(), read.callCount], [["starting", "making-key"], 0]);
+    line.tell({ event: "unlocked", pin: false });
+    board.buttons.press("connect");
+    line.tell({ event: "wiped" });
+    line.tell({ event: "pin-wanted", purpose: "choose", changing: false });
+    assert.deepEqual([screens().slice(2), read.callCount], [["off", "connecting", "starting", "pin-choose"], 1]);
+    runner.close();
+  });
+
+  const MINUTES = 60_000;
+  const locks = ({ sent }: FakeLine) => sent.filter((command) => command.do === "lock").length;
+
+  it("locks itself ten minutes after the last key, while nobody can call it", () => {
+    const { board, line, screens, runner } = bench(undefined, pin, 10 * MINUTES);
+    line.tell({ event: "unlocked", pin: true });
+    clock.tick(9 * MINUTES);
+    board.buttons.press("update"); // means nothing here, but somebody is there
+    clock.tick(9 * MINUTES);
+    assert.equal(locks(line), 0);
+    clock.tick(1 * MINUTES);
+    assert.deepEqual([locks(line), screens().at(-1)], [1, "locking"]);
+    line.tell({ event: "pin-wanted", purpose: "unlock", changing: false, left: 10, waitS: 0 });
+    clock.tick(60 * MINUTES);
+    assert.deepEqual([locks(line), clock.countTimers()], [1, 0]);
+    runner.close();
+  });
+
+  it("does not lock itself while it is connected, nor ever where that was chosen", () => {
+    const connectedOne = bench(undefined, openWithPin, 10 * MINUTES);
+    connectedOne.board.buttons.press("connect");
+    connectedOne.line.tell(connected as LineEvent);
+    clock.tick(60 * MINUTES);
+    assert.equal(locks(connectedOne.line), 0);
+    connectedOne.line.tell({ event: "disconnected", code: "left" });
+    clock.tick(10 * MINUTES);
+    assert.equal(locks(connectedOne.line), 1);
+    const never = bench(undefined, pin, 0);
+    never.line.tell({ event: "unlocked", pin: true });
+    clock.tick(24 * 60 * MINUTES);
+    assert.equal(locks(never.line), 0);
+    for (const { runner } of [connectedOne, never]) runner.close();
+  });
+
+  it("counts a wait for the PIN down, second by second", () => {
+    const { board, line, runner } = bench(undefined, pin);
+    line.tell({ event: "pin-wanted", purpose: "unlock", changing: false, left: 7, waitS: 30, refused: "wrong" });
+    clock.tick(3_000);
+    board.numpad.press("7");
+    assert.deepEqual(line.sent.at(-1), { do: "sound", sound: "click" });
+    assert.equal(board.captionsShown.at(-1)!.facts.waitS, 27);
+    clock.tick(27_000);
+    assert.equal(clock.countTimers(), 0);
+    board.numpad.press("7");
+    assert.deepEqual(line.sent.at(-1), { do: "pin-digit", digit: 7 });
+    runner.close();
   });
 
   it("warns of a low battery", () => {

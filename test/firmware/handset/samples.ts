@@ -1,6 +1,13 @@
 /** States of the handset as people meet them, made by the machine itself from events, for the tests around it. */
 import { hash } from "node:crypto";
-import type { AboutShown, CallEnd, ChangesShown, ContactShown, DirectoryShown } from "@feldfon/firmware/handset/link";
+import type {
+  AboutShown,
+  CallEnd,
+  ChangesShown,
+  ContactShown,
+  DirectoryShown,
+  PinPurpose,
+} from "@feldfon/firmware/handset/link";
 import { begin, type Event, next, type State } from "@feldfon/firmware/handset/machine";
 import type { Uid } from "@feldfon/protocol/identity";
 
@@ -55,10 +62,12 @@ export const ABOUT: AboutShown = {
   coreDumps: false,
   inspector: false,
   version: "0.1.0",
+  pin: true,
+  deviceSecret: "tpm",
 };
-const { arena: _, ...WITHOUT_ARENA } = ABOUT;
+const { arena: _, deviceSecret: __, ...WITHOUT_ARENA } = ABOUT;
 /** Where the addon was not built. */
-export const ABOUT_DEGRADED: AboutShown = { ...WITHOUT_ARENA, protection: "degraded", coreDumps: true };
+export const ABOUT_DEGRADED: AboutShown = { ...WITHOUT_ARENA, protection: "degraded", coreDumps: true, pin: false };
 
 export function press(button: "connect" | "call" | "hang-up" | "update"): Event {
   return { event: "press", button };
@@ -72,7 +81,9 @@ export function after(state: State, ...events: readonly Event[]): State {
   return events.reduce((known, event) => next(known, event)[0], state);
 }
 
-export const off = begin({ server: "127.0.0.1:5060", ownName: "Anna" });
+export const starting = begin({ server: "127.0.0.1:5060", ownName: "Anna" });
+/** Without a PIN, as the simulator's are. */
+export const off = after(starting, { event: "unlocked", pin: false });
 export const connected: Event = { event: "connected", resumed: false, directory: directory(), protection: "degraded" };
 export const verified = after(off, press("connect"), { event: "connecting", resuming: false }, connected);
 export const phonebook = after(verified, press("call"));
@@ -95,12 +106,54 @@ export function lost(code: string, retryInMs?: number, from = verified): State {
   return after(from, { event: "disconnected", code, ...(retryInMs === undefined ? {} : { retryInMs }) });
 }
 
+/** What the line asks for, as it does by itself. */
+export function wanted(purpose: PinPurpose, more: Partial<Extract<Event, { event: "pin-wanted" }>> = {}): Event {
+  const tries = purpose === "unlock" || purpose === "old" ? { left: 10, waitS: 0 } : {};
+  return { event: "pin-wanted", purpose, changing: false, ...tries, ...more };
+}
+
+/** As Anna's handset, with a PIN. */
+export const openWithPin = after(starting, wanted("unlock"), { event: "unlocked", pin: true });
+export const pin = after(starting, wanted("unlock"));
+
 const manyNames = Array.from({ length: 12 }, (_, i) => `Handset ${i}`);
 
 /** Every screen at least once, but for the ends of calls. */
 export const named = {
+  starting,
+  "making-key": after(starting, { event: "making-key" }, { event: "tick", elapsedMs: 7_000 }),
+  "pin-choose": after(starting, wanted("choose")),
+  "pin-choose-short": after(starting, wanted("choose", { refused: "short" })),
+  "pin-repeat": after(starting, wanted("repeat"), ...keys("12345678")),
+  "pin-duress": after(starting, wanted("duress")),
+  "pin-duress-same": after(starting, wanted("duress", { refused: "same-pin" })),
+  "pin-repeat-duress": after(starting, wanted("repeat-duress"), ...keys("1")),
+  pin,
+  "pin-typed": after(pin, ...keys("123456")),
+  "pin-twelve": after(pin, ...keys("1234567890123")),
+  "pin-tried": after(pin, ...keys("123456"), press("call")),
+  "pin-wrong": after(pin, wanted("unlock", { left: 9, refused: "wrong" })),
+  "pin-waits": after(pin, wanted("unlock", { left: 6, waitS: 300, refused: "wrong" })),
+  "pin-waits-again": after(pin, wanted("unlock", { left: 1, waitS: 3_600 })),
+  "pin-device-gone": after(pin, wanted("unlock", { refused: "other-device" })),
+  "pin-numpad-gone": after(pin, { event: "device-failed", device: "numpad", code: "EIO" }),
+  "pin-missed": after(
+    openWithPin,
+    connected,
+    { event: "incoming", callId: CALL_ID, peer },
+    { event: "ended", callId: CALL_ID, why: "missed", erased: "none", durationMs: 0 },
+    { event: "incoming", callId: CALL_ID, peer },
+    { event: "disconnected", code: "left" },
+    { event: "ended", callId: CALL_ID, why: "missed", erased: "none", durationMs: 0 },
+    { event: "idle" },
+    wanted("unlock"),
+  ),
+  "pin-old": after(openWithPin, ...keys("#"), press("update"), wanted("old", { changing: true })),
+  "pin-duress-again": after(openWithPin, ...keys("#"), press("update"), wanted("duress", { changing: true })),
+  locking: after(openWithPin, press("hang-up")),
+  "off-with-pin": openWithPin,
   off,
-  about: after(off, ...keys("#"), { event: "about", about: ABOUT }),
+  about: after(openWithPin, ...keys("#"), { event: "about", about: ABOUT }),
   "about-degraded": after(off, ...keys("#"), { event: "about", about: ABOUT_DEGRADED }),
   connecting: after(
     off,
@@ -211,6 +264,11 @@ export const named = {
   quitting: after(phonebook, { event: "quit" }),
   gone: after(phonebook, { event: "quit" }, { event: "gone" }),
 } satisfies Record<string, State>;
+
+/** Screens of a handset that is open. */
+export function isOpen({ lock }: State): boolean {
+  return lock.at === "open";
+}
 
 /** Every screen, every end of a call, by a name of its own. */
 export const samples: Readonly<Record<string, State>> = {

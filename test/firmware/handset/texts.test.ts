@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { layoutOf } from "@feldfon/firmware/handset/drawing/layout";
 import { FAULTS, type Fault, faultOf } from "@feldfon/firmware/handset/faults";
+import type { Lock } from "@feldfon/firmware/handset/lock";
 import type { Event, Notice, State } from "@feldfon/firmware/handset/machine";
 import { screenOf } from "@feldfon/firmware/handset/screens";
 import { fill, LANGUAGES, TEXTS } from "@feldfon/firmware/handset/texts";
@@ -72,7 +73,14 @@ describe("texts", () => {
 
   it("are translated, not copied", () => {
     // Digits, "OK" and words that are the same in both languages.
-    const alike = new Set(["actions.ok", "updateSteps.1", "code", "off.text"]);
+    const alike = new Set([
+      "actions.ok",
+      "actions.pin-done",
+      "lock.ask.unlock.title",
+      "updateSteps.1",
+      "code",
+      "off.text",
+    ]);
     const pairs = [
       ["de", "en"],
       ["en", "zh"],
@@ -162,8 +170,10 @@ describe("texts on the screen", () => {
     const arena = { bytes: 2 ** 26, usedBytes: 2 ** 26 };
     for (const about of [{ ...ABOUT, arena }, { ...ABOUT, arena, protection: "locked" }, ABOUT_DEGRADED]) {
       for (const open of [{ coreDumps: false }, { coreDumps: true }, { coreDumps: false, inspector: true }]) {
-        const shown = { ...about, ...open, version: "10.10.10" };
-        yield ["about", { ...base, place: { name: "about", shown } }];
+        for (const deviceSecret of ["tpm", "firmware-crypto", "otp", "none"] as const) {
+          const shown = { ...about, ...open, deviceSecret, version: "10.10.10" };
+          yield ["about", { ...base, place: { name: "about", shown } }];
+        }
       }
     }
     yield ["verified", follow(up, { event: "directory", directory: book, changes })];
@@ -204,6 +214,39 @@ describe("texts on the screen", () => {
     for (const notice of notices) yield [notice.kind, { ...up, place: { name: "notice", notice } }];
   }
 
+  /** Every question, whatever was wrong before, with everything that may stand below it. */
+  function* questions(): Generator<[string, State]> {
+    const missed: Notice = { kind: "missed", peer: contact(1, "Ben"), times: 999 };
+    const broken: Notice = { kind: "fault", about: "device", code: "numpad", cause: "" };
+    const codes = [
+      undefined,
+      ...Object.keys(TEXTS.en.lock.refused),
+      "other-device",
+      "bad-key",
+      "ENOSPC",
+      "w".repeat(60),
+    ];
+    for (const purpose of Object.keys(TEXTS.en.lock.ask) as (keyof typeof TEXTS.en.lock.ask)[]) {
+      for (const refused of codes) {
+        for (const waitMs of [0, 3_600_000]) {
+          const lock: Lock = {
+            at: "asked",
+            purpose,
+            changing: true,
+            count: 12,
+            sent: false,
+            left: 10,
+            waitMs,
+            refused,
+          };
+          for (const notices of [[missed], [missed, broken]]) {
+            yield [`${purpose}, ${refused}`, { ...off, lock, place: { name: "lock" }, notices }];
+          }
+        }
+      }
+    }
+  }
+
   function* faults(): Generator<[string, State]> {
     for (const fault of Object.keys(FAULTS) as Fault[]) {
       const distrust = { code: fault, evidence: `/data/evidence/${"0".repeat(16)}.ffe`, seen: false };
@@ -221,6 +264,7 @@ describe("texts on the screen", () => {
       it(`${language}: fit on ${width} pixels, with the longest names`, () => {
         const states: [string, State][] = [
           ...Object.entries(samples),
+          ...questions(),
           ...faults(),
           ...names.flatMap((name) => [...worst(name)]),
         ];

@@ -102,11 +102,23 @@ async function anything(): Promise<object> {
   const method = fc.constantFrom(
     ...["saveKeyPair", "loadKeyPair", "sign", "unwrap", "newSecret", "wrap", "makeEphemeral", "agree", "encapsulate"],
     ...["decapsulate", "derive", "rekey", "seal", "open", "srtpSender", "srtpReceiver", "mac", "macMatches", "wipe"],
+    ...["pinPush", "pinPop", "pinDigits", "pinClear", "pinKeep", "pinMatchesKept"],
+    ...["loadSealedKeyPair", "saveSealedKeyPair", "changePin", "setDuressPin"],
   );
   // The shape each method likes, so that it is not always the first argument that is refused.
   const at = (...places: number[]) => fc.constantFrom(...places).map((place) => made[place]);
   const [wrap, derive, keys, sealing, opening, mac] = [at(0), at(1, 5), at(2), at(6, 8), at(7, 9), at(10)];
   const length = fc.constantFrom(44, 32, 1, 8_160);
+  const nowhere = fc.constant("/nowhere/x");
+  const device = fc.constantFrom<unknown>(
+    { kind: "none", file: "/nowhere/device" },
+    { kind: "none", file: "/proc/self/mem" },
+    { kind: "otp", command: ["/bin/echo", "0123456789abcdef"] },
+    { kind: "tpm", command: [] },
+    { kind: "tpm", command: [""] },
+    { kind: "none", command: Array(40).fill("x") },
+    { kind: "strange", file: "" },
+  );
   const liked: Record<string, fc.Arbitrary<unknown>[]> = {
     sign: [keys, bytes],
     unwrap: [keys, bytes, bytes],
@@ -130,6 +142,11 @@ async function anything(): Promise<object> {
     mac: [mac, bytes],
     macMatches: [mac, bytes, bytes],
     wipe: [fc.nat(10).map((place) => made[place])],
+    pinPush: [fc.nat(9)],
+    loadSealedKeyPair: [nowhere, device],
+    saveSealedKeyPair: [keys, nowhere, device],
+    changePin: [keys, nowhere, device],
+    setDuressPin: [nowhere, device],
   };
   const call = method.chain((name) => {
     const wild = fc.array(any, { maxLength: 6 });

@@ -3,15 +3,19 @@ import assert from "node:assert/strict";
 import { execFile, execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
-import { homedir } from "node:os";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { types } from "node:util";
 import type { VaultStatus } from "@feldfon/protocol/vault";
-import { NativeVault } from "@feldfon/vault";
+import { NativeVault, NodeVault } from "@feldfon/vault";
 import { EPOCH_PACKETS, MediaReceiver, MediaSender } from "@feldfon/vault/srtp";
 import { NativeTestingVault } from "@feldfon/vault/testing";
 import fc from "fast-check";
+import { testKeyPair } from "../../keys.ts";
+import { CHEAP, DURESS, PIN, type } from "../../pins.ts";
 import { refuses, vaultContract } from "./contract.ts";
+import { sealedKeyContract } from "./sealed-key-contract.ts";
 import { masterOfEpoch, PROFILE } from "./voice-keys.ts";
 import { wycheproof } from "./wycheproof.ts";
 
@@ -32,6 +36,7 @@ if (!built) {
   });
 } else {
   vaultContract("the native vault", () => new NativeVault({ slotsMax: 4_096 }));
+  sealedKeyContract("the native vault", () => new NativeVault({ pinCost: CHEAP }));
   wycheproof("the native vault", () => new NativeTestingVault());
   describe("the native vault", nativeVault);
   describe("voice of the native vault", nativeVoice);
@@ -107,6 +112,60 @@ function nativeVault(): void {
       assert.throws(() => vault.macMatches(slot, INFO, strange as Uint8Array), { name: "TypeError" });
     }
     vault.wipe(wrap, derive, slot);
+  });
+
+  it("writes what the vault on node:crypto reads, and reads what that writes", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "feldfon-both-"));
+    const device = { kind: "otp", command: ["/bin/echo", "0123456789abcdef0123456789abcdef"] } as const;
+    const path = join(folder, "key");
+    const vaults = [new NativeVault({ pinCost: CHEAP }), new NodeVault({ pinCost: CHEAP })];
+    for (const [one, other] of [vaults, vaults.toReversed()] as const) {
+      const pair = await testKeyPair(one!, 0);
+      type(one!, PIN);
+      await one!.saveSealedKeyPair(pair, path, device);
+      type(other!, DURESS);
+      await other!.setDuressPin(path, device);
+      type(other!, PIN);
+      const unlocked = await other!.loadSealedKeyPair(path, device);
+      assert(unlocked.opened === "key");
+      assert.deepEqual(unlocked.pair.spki, pair.spki);
+      type(one!, DURESS);
+      assert.deepEqual(await one!.loadSealedKeyPair(path, device), { opened: "duress" });
+    }
+    for (const vault of vaults) vault.wipeAll();
+    await rm(folder, { recursive: true });
+  });
+
+  it("stretches a PIN with 64 MiB beside the arena, and gives them back", async function () {
+    this.timeout(60_000);
+    const folder = await mkdtemp(join(tmpdir(), "feldfon-stretch-"));
+    const device = { kind: "none", file: join(folder, "device") } as const;
+    await writeFile(device.file, randomBytes(32));
+    const vault = new NativeVault();
+    const pair = await testKeyPair(vault, 0);
+    type(vault, PIN);
+    await vault.saveSealedKeyPair(pair, join(folder, "key"), device);
+    assert.deepEqual((await readFile(join(folder, "key"))).readUInt32BE(8), 64 * 1024);
+    const usedBytes = vault.status().arena!.usedBytes;
+    type(vault, PIN);
+    const loading = vault.loadSealedKeyPair(join(folder, "key"), device);
+    const seen = new Set<string>();
+    let isOver = false;
+    void loading.then(() => {
+      isOver = true;
+    });
+    while (!isOver) {
+      for (const flags of workAreas(await readFile("/proc/self/smaps", "latin1"))) seen.add(flags);
+    }
+    const unlocked = await loading;
+    assert(unlocked.opened === "key");
+    assert.equal(seen.size, 1, "one work area was seen");
+    assert.match([...seen][0]!, /\bdd\b.*\bwf\b|\bwf\b.*\bdd\b/);
+    assert.deepEqual(workAreas(await readFile("/proc/self/smaps", "latin1")), []);
+    vault.wipe(unlocked.pair);
+    assert(vault.status().arena!.usedBytes <= usedBytes);
+    vault.wipeAll();
+    await rm(folder, { recursive: true });
   });
 
   it("hands our other addons a table that JavaScript can't look into", () => {
@@ -297,6 +356,14 @@ function locked(smaps: string): string[] {
     .split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m)
     .filter((mapping) => /secretmem/.test(mapping) || /^VmFlags:.* lo\b/m.test(mapping))
     .map((mapping) => /^VmFlags:(.*)$/m.exec(mapping)?.[1] ?? "");
+}
+
+/** Flags of the mappings that Argon2id works in: 64 MiB that are not there after a fork. */
+function workAreas(smaps: string): string[] {
+  return smaps
+    .split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m)
+    .filter((mapping) => /^Size: +65536 kB$/m.test(mapping) && /^VmFlags:.* wf\b/m.test(mapping))
+    .map((mapping) => /^VmFlags:(.*)$/m.exec(mapping)![1]!);
 }
 
 interface Circumstances {

@@ -7,13 +7,16 @@ import { eraseSlot, HandleTable, type SlotContent } from "@feldfon/vault/handles
 import { vaultTables } from "@feldfon/vault/node";
 import { testingVault } from "@feldfon/vault/testing";
 import { keyPath, testKeyPair } from "../../keys.ts";
+import { CHEAP } from "../../pins.ts";
 import { refuses, vaultContract } from "./contract.ts";
+import { sealedKeyContract } from "./sealed-key-contract.ts";
 
 const LABEL = Buffer.from("feldfon/1 call\0");
 const SALT = Buffer.alloc(32, 1);
 const INFO = Buffer.from("feldfon/1 test\0");
 
 vaultContract("the vault on node:crypto", () => new NodeVault());
+sealedKeyContract("the vault on node:crypto", () => new NodeVault({ pinCost: CHEAP }));
 
 describe("the vault on node:crypto", () => {
   /** The vault and what lies in its slots, as it lies there. */

@@ -20,6 +20,8 @@ const scores: Record<Exclude<Tone, "none">, { hz: number; endsMs: number }> = {
   lost: { hz: 400, endsMs: 1440 },
   ended: { hz: 660, endsMs: 540 },
   alarm: { hz: 300, endsMs: 1350 },
+  click: { hz: 1000, endsMs: 40 },
+  refused: { hz: 260, endsMs: 480 },
 };
 const tones = Object.keys(scores) as Exclude<Tone, "none">[];
 const ms = (count: number) => (count * RATE_HZ) / 1000;

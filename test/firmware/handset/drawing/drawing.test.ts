@@ -60,7 +60,17 @@ function drawnForEyes(key: string, got: Frame, width: number, height: number): s
 
 describe("pictures of the screens", () => {
   const keyScreens = [
+    "making-key",
+    "pin-choose",
+    "pin-duress",
+    "pin-typed",
+    "pin-wrong",
+    "pin-waits",
+    "pin-missed",
+    "pin-device-gone",
+    "pin-old",
     "off",
+    "off-with-pin",
     "about",
     "connecting",
     "verified",

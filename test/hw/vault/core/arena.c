@@ -407,6 +407,29 @@ static void give_what_is_not_ours(void) {
   arena_give(elsewhere + 32);
 }
 
+/* For Argon2id: apart from the arena, two at a time, and only while they are allowed. */
+static void gives_long_blocks_when_they_are_allowed(void) {
+  open_vault(0);
+  size_t used = arena_used(), length = 3 * 1024 * 1024 + 5;
+  CHECK(!arena_take(length));
+  arena_allow_long(1);
+  CHECK(!arena_take(1024 * 1024 - 1)); /* too long for a block, too short for a long one */
+  uint8_t *first = arena_take(length), *second = arena_take(length);
+  CHECK(first && second && first != second);
+  CHECK(!arena_take(length));
+  memset(first, 0xaa, length);
+  CHECK(second[0] == 0 && second[length - 1] == 0);
+  CHECK(!arena_resize(first, 2 * length));
+  CHECK(arena_used() == used);
+  arena_give(second);
+  second = arena_take(length);
+  CHECK(second && second[length - 1] == 0);
+  arena_allow_long(0);
+  CHECK(!arena_take(length));
+  arena_give(first); /* also when they are not any more */
+  arena_give(second);
+}
+
 static void ends_the_process_when_it_is_damaged(void) {
   fclose(stderr); /* it says so, three times */
   CHECK(signal_of(give_twice) == SIGABRT);
@@ -453,6 +476,7 @@ const test arena_tests[] = {
     {"blocks longer than it cuts are refused", refuses_blocks_longer_than_it_cuts},
     {"a block that grows keeps its bytes", keeps_what_is_in_a_block_that_grows},
     {"300,000 handles leave nothing behind", does_not_grow_with_handles},
+    {"an arena gives long blocks apart, when they are allowed", gives_long_blocks_when_they_are_allowed},
     {"a damaged arena ends the process", ends_the_process_when_it_is_damaged},
     {"the vault opens once, and only with room", opens_once_and_only_with_room},
     {"the vault does not open in too little room", opens_in_the_least_room_or_says_no},

@@ -101,7 +101,7 @@ int main(int count, char **arguments) {
   key_files[0] = arguments[1];
   key_files[1] = arguments[2];
   const char *part = count > 3 ? arguments[3] : NULL;
-  const test *suites[] = {arena_tests, operation_tests, voice_tests, memory_tests, thread_tests};
+  const test *suites[] = {arena_tests, operation_tests, voice_tests, memory_tests, thread_tests, at_rest_tests};
   int failures = 0;
   for (size_t at = 0; at < sizeof suites / sizeof *suites; at++) failures += run_all(suites[at], part);
   return failures > 0;
