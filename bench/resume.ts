@@ -17,8 +17,8 @@ import { ServerProcess } from "./load/server-process.ts";
 import type { Figure } from "./main.ts";
 
 const HANDSETS = 150;
-const OFFERED_PER_S = 200;
-const WARM_ROUNDS = 4;
+const OFFERED_PER_S = 300;
+const WARM_ROUNDS = 12;
 const ROUNDS = 7;
 const SETTLE_MS = 700;
 const WANTED_RATIO = 0.3;
