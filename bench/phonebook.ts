@@ -1,11 +1,13 @@
 /**
  * One change of the phonebook until every client has it, beside the seed's literal way, at 100, 1,000 and 10,000 rows.
  *
- *     ours       one handset joins: its whole join, and one delta sealed for each until all have read it
+ *     ours       a handset joins, or leaves: all it takes, and one delta sealed for each until all have read it
  *     literal    the whole book for each client: JSON, CBC, hex, JSON, SIP (load/literal-peer.ts)
  *
  * The literal way has no answers. Ours has one of each client, that its delta was taken: the clients keep it back until
  * all have theirs, and what it costs to hear them is counted by itself. A figure is stated without them and with them.
+ * One change is the mean of a join and a leave; each is stated.
+ *
  * CPU is that of the server process alone, bytes are those its clients read. From 1,000 rows up the literal way has 60
  * clients and is scaled. At 10,000 rows ours has 1,000 lines, the rest of the rows belong to nobody, and is scaled too.
  */
@@ -36,8 +38,14 @@ interface Cost {
   bytes: number;
 }
 
-interface OwnCost extends Cost {
+/** One change, until all have it; and their answers. */
+interface Told extends Cost {
   answersUs: number;
+}
+
+interface OwnCost extends Told {
+  joinUs: number;
+  leaveUs: number;
 }
 
 export async function run(): Promise<{ name: "phonebook"; figures: Figure[] }> {
@@ -53,6 +61,8 @@ export async function run(): Promise<{ name: "phonebook"; figures: Figure[] }> {
     const judged = rows === JUDGED;
     figures.push(
       stated(`${rows} rows: ours`, ours.us / 1_000, "ms CPU"),
+      stated(`${rows} rows: ours, a join`, ours.joinUs / 1_000, "ms CPU"),
+      stated(`${rows} rows: ours, a leave`, ours.leaveUs / 1_000, "ms CPU"),
       stated(`${rows} rows: ours, hearing the answers`, ours.answersUs / 1_000, "ms CPU"),
       stated(`${rows} rows: literal`, literal.us / 1_000, "ms CPU"),
       atLeast(`${rows} rows: literal / ours, CPU`, times.cpu, judged ? WANTED_CPU : undefined),
@@ -71,15 +81,14 @@ async function delta(rows: number): Promise<OwnCost> {
   const server = await ServerProcess.start({ rows: rows - lines });
   const [joiner, ...crowd] = await makeCrowd(vault, server.place, { from: 1, count: lines + 1 });
   await offered(crowd, OFFERED_PER_S, (handset) => handset.join());
-  const costs: OwnCost[] = [];
   const scaled = (value: number) => (value * rows) / lines;
-  for (let change = 0; change <= CHANGES; change++) {
+  const tell = async (change: () => Promise<void>): Promise<Told> => {
     await pause(SETTLE_MS);
     const before = crowd.map(({ bytesRead }) => bytesRead);
     const told = Promise.all(crowd.map((handset) => once(handset.told, "directory")));
     for (const handset of crowd) handset.stall(true);
     const us = await server.cpuUs(async () => {
-      await joiner!.join();
+      await change();
       while (crowd.some(({ bytesRead }, n) => bytesRead === before[n])) await pause(5);
     });
     const answersUs = await server.cpuUs(async () => {
@@ -88,14 +97,29 @@ async function delta(rows: number): Promise<OwnCost> {
       await pause(50); // The last answers.
     });
     const bytes = crowd.reduce((sum, { bytesRead }, n) => sum + bytesRead - before[n]!, 0);
-    if (change > 0) costs.push({ us: scaled(us), answersUs: scaled(answersUs), bytes: scaled(bytes) });
-    await joiner!.leave();
+    return { us: scaled(us), answersUs: scaled(answersUs), bytes: scaled(bytes) };
+  };
+  const joins: Told[] = [];
+  const leaves: Told[] = [];
+  for (let change = 0; change <= CHANGES; change++) {
+    const joined = await tell(() => joiner!.join());
+    const left = await tell(() => joiner!.leave());
+    if (change === 0) continue; // Warm-up.
+    joins.push(joined);
+    leaves.push(left);
   }
   for (const handset of crowd) handset.close();
   await server.stop();
   vault.wipeAll();
-  const middle = (kind: keyof OwnCost) => median(costs.map((cost) => cost[kind]));
-  return { us: middle("us"), answersUs: middle("answersUs"), bytes: middle("bytes") };
+  const middle = (of: readonly Told[], kind: keyof Told) => median(of.map((told) => told[kind]));
+  const mean = (kind: keyof Told) => (middle(joins, kind) + middle(leaves, kind)) / 2;
+  return {
+    us: mean("us"),
+    answersUs: mean("answersUs"),
+    bytes: mean("bytes"),
+    joinUs: middle(joins, "us"),
+    leaveUs: middle(leaves, "us"),
+  };
 }
 
 async function book(rows: number): Promise<Cost> {
@@ -121,9 +145,9 @@ async function book(rows: number): Promise<Cost> {
   return { us: median(costs.map(({ us }) => us)), bytes: costs[0]!.bytes };
 }
 
-async function said<Told>(child: ChildProcess): Promise<Told> {
-  const [told] = (await once(child, "message")) as [Told];
-  return told;
+async function said<Word>(child: ChildProcess): Promise<Word> {
+  const [word] = (await once(child, "message")) as [Word];
+  return word;
 }
 
 function atLeast(name: string, value: number, wanted: number | undefined): Figure {

@@ -24,7 +24,7 @@ export const HOLD_BACK_MS = 500;
 /** Changes that follow a fan-out wait this long for each other: a delta costs by the client, hardly by the row. */
 export const FAN_OUT_MS = 250;
 /** Deltas sealed in one turn of the loop; others have something to say meanwhile. */
-const FAN_OUT_LINES = 16;
+const FAN_OUT_LINES = 32;
 /** How long a ticket serves (design 3). */
 export const TICKET_MS = 30_000;
 
