@@ -122,6 +122,9 @@ export interface NativeRealm {
   rekey(slot: Slot, salt: Uint8Array, info: Uint8Array): void;
   seal(slot: Slot, counter: number, aad: Uint8Array, clear: Uint8Array, sealed: Uint8Array): void;
   open(slot: Slot, counter: number, aad: Uint8Array, sealed: Uint8Array, clear: Uint8Array): void;
+  srtpSender(slot: Slot, ssrc: number, ratchetSalt: Uint8Array, ratchetInfo: Uint8Array): NativePacketSealer;
+  srtpReceiver(slot: Slot, ssrc: number, ratchetSalt: Uint8Array, ratchetInfo: Uint8Array): NativePacketOpener;
+
   sealInPlace(slot: Slot, counter: number, aad: Uint8Array, place: Uint8Array): void;
   openInPlace(slot: Slot, counter: number, aad: Uint8Array, place: Uint8Array): void;
   srtpSender(slot: Slot, ssrc: number, ratchetSalt: Uint8Array, ratchetInfo: Uint8Array): void;
@@ -135,6 +138,11 @@ export interface NativeRealm {
   wipe(handle: Slot | KeyPair | Ephemeral | NativePin): boolean;
   wipeAll(): void;
 }
+
+/** Serves one slot, as long as somebody holds the slot itself. */
+type NativePacketSealer = (payload: Uint8Array, timestamp: number, packet: Uint8Array) => void;
+/** @returns the packet's index, below 0 the refusal */
+type NativePacketOpener = (packet: Uint8Array, payload: Uint8Array) => number;
 
 declare const pinHandle: unique symbol;
 
@@ -363,23 +371,23 @@ export class NativeVault implements Vault {
   }
 
   srtpSender(slot: Slot<"packet-seal">, { ssrc, ratchet }: MediaProfile): SrtpSender {
-    this.#native.srtpSender(slot, ssrc, ratchet.salt, ratchet.info);
+    const seal = this.#native.srtpSender(slot, ssrc, ratchet.salt, ratchet.info);
     return {
       seal: (payload, timestamp) => {
         const packet = Buffer.allocUnsafe(payload.length + PACKET_BYTES_MORE);
-        this.#native.srtpSeal(slot, payload, timestamp, packet);
+        seal(payload, timestamp, packet);
         return packet;
       },
-      close: () => this.wipe(slot),
+      close: () => this.wipe(slot), // and so the slot is held as long as the sender
     };
   }
 
   srtpReceiver(slot: Slot<"packet-open">, { ssrc, ratchet }: MediaProfile): SrtpReceiver {
-    this.#native.srtpReceiver(slot, ssrc, ratchet.salt, ratchet.info);
+    const open = this.#native.srtpReceiver(slot, ssrc, ratchet.salt, ratchet.info);
     return {
       open: (packet) => {
         const payload = Buffer.allocUnsafe(Math.max(packet.length - PACKET_BYTES_MORE, 0));
-        const index = this.#native.srtpOpen(slot, packet, payload);
+        const index = open(packet, payload);
         if (index < 0) return PACKET_REFUSALS[-index - 1]!;
         return { index, timestamp: timestampOf(packet), payload };
       },

@@ -7,15 +7,29 @@
 /* OpenSSL counts bytes in an int. */
 static const size_t BYTES_MAX = 0x7fffff00;
 
-bool call_begin_wide(napi_env env, napi_callback_info info, size_t least, size_t most, skin_call *call) {
-  void *data = NULL;
+static bool begin(napi_env env, napi_callback_info info, size_t least, size_t most, skin_call *call, void **data) {
   call->env = env;
   call->count = most;
-  if (napi_get_cb_info(env, info, &call->count, call->arguments, NULL, &data) != napi_ok) return false;
-  call->realm = data;
+  if (napi_get_cb_info(env, info, &call->count, call->arguments, NULL, data) != napi_ok) return false;
   if (call->count >= least && call->count <= most) return true;
   napi_throw_type_error(env, "ERR_INVALID_ARG_TYPE", "another number of arguments was expected");
   return false;
+}
+
+bool call_begin_wide(napi_env env, napi_callback_info info, size_t least, size_t most, skin_call *call) {
+  void *data = NULL;
+  bool begun = begin(env, info, least, most, call, &data);
+  call->realm = data;
+  return begun;
+}
+
+bool call_begin_bound(napi_env env, napi_callback_info info, size_t count, skin_call *call, vault_handle *slot) {
+  void *data = NULL;
+  if (!begin(env, info, count, count, call, &data)) return false;
+  const bound_slot *bound = data;
+  call->realm = bound->realm;
+  *slot = bound->slot;
+  return true;
 }
 
 bool call_begin(napi_env env, napi_callback_info info, size_t count, skin_call *call) {

@@ -177,3 +177,24 @@ vault_record *record_of(const vault_realm *realm, napi_value value) {
   vault_record *found = data;
   return found->realm == realm ? found : NULL;
 }
+
+static void bound_forget(napi_env env, void *data, void *hint) {
+  (void)env, (void)hint;
+  bound_slot *bound = data;
+  realm_release(bound->realm);
+  free(bound);
+}
+
+napi_value function_bind(vault_realm *realm, vault_handle slot, napi_callback run) {
+  napi_value function = NULL;
+  bound_slot *bound = malloc(sizeof *bound);
+  if (bound == NULL) return NULL;
+  *bound = (bound_slot){realm, slot};
+  realm_hold(realm);
+  if (napi_create_function(realm->env, NULL, 0, run, bound, &function) == napi_ok &&
+      napi_add_finalizer(realm->env, function, bound, bound_forget, NULL, NULL) == napi_ok) {
+    return function;
+  }
+  bound_forget(realm->env, bound, NULL);
+  return NULL;
+}

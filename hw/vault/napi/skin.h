@@ -49,6 +49,12 @@ typedef struct skin_call {
   napi_value arguments[ARGUMENTS_MAX];
 } skin_call;
 
+/* What a function has that works on one slot alone: no object has to be looked into at each packet. */
+typedef struct bound_slot {
+  vault_realm *realm;
+  vault_handle slot; /* has its generation: when another lives in its place, it is a wiped one */
+} bound_slot;
+
 typedef struct skin_function {
   const char *name;
   napi_callback run;
@@ -73,11 +79,15 @@ napi_value ephemeral_make(vault_realm *realm, vault_handle handle, vault_algorit
 /* NULL for what this realm never gave out. */
 vault_record *record_of(const vault_realm *realm, napi_value value);
 void record_wipe(vault_record *record);
+/* A function for this slot; whoever calls it holds the slot's object too, or the collector wipes the slot. */
+napi_value function_bind(vault_realm *realm, vault_handle slot, napi_callback run);
 
 /* ---- arguments.c: each throws and returns false when the argument is none of the kind ---- */
 
 bool call_begin(napi_env env, napi_callback_info info, size_t count, skin_call *call);
 bool call_begin_wide(napi_env env, napi_callback_info info, size_t least, size_t most, skin_call *call);
+/* For a function that function_bind has made. */
+bool call_begin_bound(napi_env env, napi_callback_info info, size_t count, skin_call *call, vault_handle *slot);
 bool take_record(skin_call *call, size_t at, vault_record **record);
 /* A Uint8Array on memory of its own; the bytes are good until JavaScript runs again. */
 bool take_bytes(skin_call *call, size_t at, vault_bytes *bytes);
