@@ -20,11 +20,17 @@ static const char BEGIN_LINE[] = "-----BEGIN PRIVATE KEY-----";
 
 /* ---- reading ---- */
 
+/* Else OpenSSL looks for somebody who can read it, and remembers every name it did not know: found by test/fuzz. */
+static int is_rsa(const PKCS8_PRIV_KEY_INFO *info) {
+  const ASN1_OBJECT *algorithm;
+  return PKCS8_pkey_get0(&algorithm, NULL, NULL, NULL, info) && OBJ_obj2nid(algorithm) == NID_rsaEncryption;
+}
+
 EVP_PKEY *read_pkcs8(vault_bytes der) {
   const uint8_t *at = der.at;
   if (der.length > LONG_MAX) return NULL;
   PKCS8_PRIV_KEY_INFO *info = d2i_PKCS8_PRIV_KEY_INFO(NULL, &at, (long)der.length);
-  EVP_PKEY *pkey = info && at == der.at + der.length ? EVP_PKCS82PKEY(info) : NULL;
+  EVP_PKEY *pkey = info && at == der.at + der.length && is_rsa(info) ? EVP_PKCS82PKEY(info) : NULL;
   PKCS8_PRIV_KEY_INFO_free(info);
   return pkey;
 }
