@@ -2,7 +2,7 @@
 # costs nothing. From Node to voices: bin/toolchain, package-lock.json, system-packages.txt.
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain install atlas build check test demo run run-terminal pictures run-server run-handset vault leakscan bench clean system-test system-demo system-leakscan
+.PHONY: help toolchain install atlas build check test demo run run-terminal pictures run-server run-handset vault leakscan fuzz bench clean system-test system-demo system-leakscan system-fuzz
 
 # Only the toolchain's Node and npm are used, and native modules are built against its headers, whatever a user's npm
 # configuration says.
@@ -59,11 +59,14 @@ pictures: system-test atlas ## make docs/pictures/ (chromium) and docs/screens/ 
 leakscan: system-leakscan atlas vault ## search the memory of a server and two handsets for their keys (root, minutes)
 	@npm run --silent leakscan -- $(ARGS)
 
+fuzz: system-fuzz install vault ## look for calls that break the vault's core (clang; MINUTES=10), and keep what reaches more of it
+	@bin/feldfon-node test/fuzz/main.ts --minutes $(or $(MINUTES),10)
+
 bench: install ## measure, e.g. make bench ARGS="merkle --json"; without ARGS the list
 	@npm run --silent bench -- $(or $(ARGS),--list)
 
 clean: ## remove what was built; toolchain, packages and every handset's data stay
 	rm -rf dist coverage
 
-system-test system-demo system-leakscan: system-%:
+system-test system-demo system-leakscan system-fuzz: system-%:
 	@bin/system-packages $*
