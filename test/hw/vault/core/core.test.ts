@@ -1,11 +1,11 @@
 /** The vault's core, tested in C without Node: built here by gcc with the private libcrypto, plain and sanitized. */
 import assert from "node:assert/strict";
 import { execFile, spawnSync } from "node:child_process";
-import { randomInt } from "node:crypto";
-import { existsSync, globSync, mkdtempSync, rmSync, statSync } from "node:fs";
-import { homedir, tmpdir } from "node:os";
+import { globSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { builtLibcrypto } from "../../../fuzz/targets.ts";
 import { keyPath } from "../../../keys.ts";
 
 const HERE = import.meta.dirname;
@@ -16,7 +16,6 @@ const BUILDS = {
   "as it is shipped": "-O2 -D_FORTIFY_SOURCE=2",
   "under AddressSanitizer and UBSan": "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined",
 };
-const FUZZ_SECONDS = 2;
 
 const run = promisify(execFile);
 
@@ -41,20 +40,14 @@ describe("the vault's core", () => {
   for (const [how, flags] of Object.entries(BUILDS)) {
     it(`keeps its promises ${how}`, async function () {
       this.timeout(240_000);
-      const program = await build(`test ${how}`, flags, (file) => !file.endsWith("fuzz.c"));
+      const program = await build(`test ${how}`, flags);
       await expectSuccess(program, await keyPath(0), await keyPath(1));
-    });
-
-    it(`answers any sequence of calls ${how}`, async function () {
-      this.timeout(240_000);
-      const program = await build(`fuzz ${how}`, flags, (file) => file.endsWith("fuzz.c"));
-      await expectSuccess(program, String(FUZZ_SECONDS), String(randomInt(2 ** 31)));
     });
   }
 
-  async function build(name: string, flags: string, isPart: (file: string) => boolean): Promise<string> {
+  async function build(name: string, flags: string): Promise<string> {
     const program = join(folder, name);
-    const sources = [...globSync(join(CORE, "*.c")), ...globSync(join(HERE, "*.c")).filter(isPart)];
+    const sources = [...globSync(join(CORE, "*.c")), ...globSync(join(HERE, "*.c"))];
     const includes = ["-I", CORE, "-isystem", join(libcrypto!, "include"), "-DVAULT_TESTING"];
     const archive = join(libcrypto!, "libcrypto.a");
     await run("gcc", [...STRICT.split(" "), ...flags.split(" "), ...includes, ...sources, archive, "-o", program]);
@@ -75,12 +68,4 @@ describe("the vault's core", () => {
 
 function outcome(error: { code?: unknown; signal?: unknown } | null, stdout: string, stderr: string) {
   return { status: error ? (error.code ?? 1) : 0, signal: error?.signal, stdout, stderr };
-}
-
-/** The one built last. */
-function builtLibcrypto(): string | undefined {
-  const cache = process.env.FELDFON_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "feldfon");
-  return globSync(join(cache, "libcrypto", "3.5.*"))
-    .filter((folder) => existsSync(join(folder, "VERSION")) && existsSync(join(folder, "libcrypto.a")))
-    .sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs)[0];
 }
