@@ -77,8 +77,19 @@ describe("Leak scan, in short", function () {
   after(() => folder && rm(folder, { recursive: true }));
 
   /** Scans a process that runs this and holds still once it is ready. */
-  async function scanOf(program: string, { vault = "", argument = "", input = Buffer.alloc(0) }, modulus: string) {
-    const flags = ["--disable-warning=ExperimentalWarning", "--input-type=module", "-e", program, argument];
+  async function scanOf(
+    program: string,
+    { vault = "", argument = "", input = Buffer.alloc(0), nodeFlags = [] as string[] },
+    modulus: string,
+  ) {
+    const flags = [
+      ...nodeFlags,
+      "--disable-warning=ExperimentalWarning",
+      "--input-type=module",
+      "-e",
+      program,
+      argument,
+    ];
     const env = { ...process.env, FELDFON_VAULT: vault };
     const child = spawn(process.execPath, flags, { env, stdio: ["pipe", "pipe", "inherit"] });
     try {
@@ -92,12 +103,12 @@ describe("Leak scan, in short", function () {
     }
   }
 
-  async function scanHolder(vault: string): Promise<Place[]> {
+  async function scanHolder(vault: string, nodeFlags: string[] = []): Promise<Place[]> {
     const path = await keyPath(0);
     const { modulus, needles } = keyNeedles("key", await readFile(path, "latin1"));
     scanner.addModulus("key", modulus);
     scanner.add(needles);
-    return scanOf(HOLDER, { vault, argument: path }, "key");
+    return scanOf(HOLDER, { vault, argument: path, nodeFlags }, "key");
   }
 
   it("finds not one byte of a key that the vault holds in secret memory, and has read everything else", async () => {
@@ -117,6 +128,12 @@ describe("Leak scan, in short", function () {
     const places = await scanHolder("degraded");
     assert.ok(hitsOf(places) > 20, `${hitsOf(places)} hits`);
     assert.ok(algebraicOf(places) >= 4, `${algebraicOf(places)} windows that a prime divides`);
+  });
+
+  it("finds the same key in the degraded vault with Node's secure heap, which keeps p and q out of nothing", async () => {
+    const places = await scanHolder("degraded", ["--secure-heap=1048576"]);
+    assert.ok(hitsOf(places) > 20, `${hitsOf(places)} hits`);
+    assert.ok(algebraicOf(places) >= 2, `${algebraicOf(places)} windows that a prime divides`);
   });
 
   it("finds the same key in locked memory, and nowhere else", async () => {

@@ -7,7 +7,8 @@ import { createRequire } from "node:module";
 import { setImmediate as turn } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
-import type { KeyPair, MediaProfile, Slot } from "@feldfon/protocol/vault";
+import type { VaultError } from "@feldfon/protocol/errors";
+import type { Ephemeral, KeyPair, MediaProfile, Slot } from "@feldfon/protocol/vault";
 import { NativeVault, type NativeVaultOptions, openVault } from "@feldfon/vault";
 import type { NativeAddon } from "@feldfon/vault/native";
 import fc from "fast-check";
@@ -16,6 +17,9 @@ import { keyPath } from "../../keys.ts";
 const SALT = Buffer.alloc(32, 1);
 const INFO = Buffer.from("feldfon/1 test\0");
 const TEXT = Buffer.from("what is said");
+const MEBIBYTE = 1024 * 1024;
+/** Workers, one after the other. */
+const ROUNDS = Number(process.env.FELDFON_ROUNDS ?? 100);
 const PROFILE: MediaProfile = { ssrc: 1, ratchet: { salt: SALT, info: INFO } };
 
 /** Another build than the one that serves, e.g. with sanitizers. */
@@ -32,6 +36,7 @@ const scenes: Record<string, () => Promise<object>> = {
   forgotten,
   many,
   workers,
+  crammed,
 };
 
 if (isMainThread) process.stdout.write(`${JSON.stringify(await scenes[process.argv[2]!]!())}\n`);
@@ -270,15 +275,44 @@ async function many(): Promise<object> {
   return { before, after: arena!.usedBytes, slotsInUse };
 }
 
-/** Twenty Workers, each with a vault of its own, stopped in the midst of RSA; the first vault serves on. */
+/** As many key pairs of ML-KEM as the least arena holds, twice. */
+async function crammed(): Promise<object> {
+  const vault = open({ arenaBytes: MEBIBYTE });
+  const cram = (): { made: Ephemeral[]; code: string } => {
+    const made: Ephemeral[] = [];
+    for (;;) {
+      try {
+        made.push(vault.makeEphemeral("ml-kem-768"));
+      } catch (error) {
+        return { made, code: (error as VaultError).code };
+      }
+    }
+  };
+  vault.wipe(...cram().made); // what OpenSSL makes once is made
+  const { made, code } = cram();
+  vault.wipe(...made);
+  assertServes(vault);
+  const again = cram();
+  vault.wipeAll();
+  assertServes(vault);
+  return { code, made: made.length, again: again.made.length };
+}
+
+/** A hundred Workers, each with a vault of its own, some stopped in the midst of RSA; the first vault serves on. */
 async function workers(): Promise<object> {
   const vault = open();
   const { wrap, derive } = vault.newSecret();
   const used: number[] = [];
   let refused = 0;
-  for (let round = 0; round < 20; round++) {
+  for (let round = 0; round < ROUNDS; round++) {
     const worker = new Worker(fileURLToPath(import.meta.url), {
-      workerData: { slot: structuredClone(derive), path: await keyPath(0), addonPath, slow: round % 5 === 0 },
+      workerData: {
+        slot: structuredClone(derive),
+        path: await keyPath(0),
+        addonPath,
+        slow: round % 25 === 0,
+        busy: round % 5 === 0,
+      },
     });
     const answer = await new Promise<string>((resolve, reject) => {
       worker.once("message", resolve);
@@ -294,12 +328,14 @@ async function workers(): Promise<object> {
 }
 
 async function inWorker(): Promise<void> {
-  const { slot, path, slow } = workerData as { slot: Slot<"derive">; path: string; slow: boolean };
+  const { slot, path, slow, busy } = workerData as { slot: Slot<"derive">; path: string; slow: boolean; busy: boolean };
   const vault = open();
   assertServes(vault);
-  const pair: KeyPair = await vault.loadKeyPair(path);
   const kept = [vault.newSecret(), vault.makeEphemeral("x25519"), vault.makeEphemeral("ml-kem-768")];
-  for (let at = 0; at < 4; at++) void vault.sign(pair, TEXT);
+  if (busy) {
+    const pair: KeyPair = await vault.loadKeyPair(path);
+    for (let at = 0; at < 4; at++) void vault.sign(pair, TEXT);
+  }
   if (slow) void vault.makeKeyPair(); // nobody can stop it, so stopping the Worker waits for it
   try {
     vault.derive("mac", 32, [slot], SALT, INFO);

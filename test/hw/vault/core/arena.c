@@ -1,10 +1,12 @@
 /* The memory: who can reach it, what is left in it, what happens when it is full. */
+#define _GNU_SOURCE /* process_vm_readv */
 #include "arena.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -95,6 +97,13 @@ static int kernel_reads(const void *at) {
   return got == 1;
 }
 
+/* As a debugger of the same user would. */
+static int process_reads(const void *at) {
+  uint8_t byte;
+  struct iovec to = {&byte, 1}, from = {(void *)(uintptr_t)at, 1};
+  return process_vm_readv(getpid(), &to, 1, &from, 1, 0) == 1;
+}
+
 static void is_not_read_by_the_kernel(void) {
   open_vault(0);
   vault_status status;
@@ -103,9 +112,10 @@ static void is_not_read_by_the_kernel(void) {
     printf("       (this kernel has no memfd_secret: not shown)\n");
     return;
   }
-  CHECK(kernel_reads(&status)); /* it does read what is ordinary */
+  CHECK(kernel_reads(&status) && process_reads(&status)); /* it does read what is ordinary */
   CHECK(!kernel_reads(arena_whole().bottom));
   CHECK(!kernel_reads(arena_whole().bottom + arena_whole().bytes - 1));
+  CHECK(!process_reads(arena_whole().bottom));
 }
 
 /* ---- fork ---- */
