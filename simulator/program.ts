@@ -17,6 +17,8 @@ export interface ProgramOptions {
   ownSession?: boolean;
   /** Told each line as it comes; nothing is kept then for `lines` and `next`. */
   onLine?: (line: Line) => void;
+  /** Told all it says, on either stream, a line at a time. */
+  onText?: (text: string) => void;
   onExit?: (signal: NodeJS.Signals | null) => void;
   /** Flags for Node, before the script. */
   nodeFlags?: readonly string[];
@@ -48,8 +50,12 @@ export class Program {
       env: options.env ?? process.env,
       detached: options.ownSession === true,
     });
-    createInterface({ input: this.#child.stdout! }).on("line", (text) => this.#take(text));
+    createInterface({ input: this.#child.stdout! }).on("line", (text) => {
+      options.onText?.(text);
+      this.#take(text);
+    });
     createInterface({ input: this.#child.stderr! }).on("line", (text) => {
+      options.onText?.(text);
       this.#complaints.push(text);
       if (this.#complaints.length > MOST_ERROR_LINES) this.#complaints.shift();
       this.#said.emit("line");

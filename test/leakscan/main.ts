@@ -1,11 +1,12 @@
 /**
- * `npm run leakscan`: does any memory but the vault's hold a byte of a key? Root and Linux. The last line says so, and so
+ * `npm run leakscan`: does any memory but the vault's, or any file, hold a byte of a key? Root and Linux. The last line says so, and so
  * does the exit code; `--json` prints one object instead, `--stops N` fewer or more stops.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { atRest, type FileLook } from "./at-rest.ts";
 import { judge, type Verdict } from "./judge.ts";
 import { whyNot } from "./scanner.ts";
 import { type Look, play, type Scene, type SceneResult } from "./scenes.ts";
@@ -49,15 +50,23 @@ try {
     for (const look of result.looks) say(row(look));
     say(`${verdict.holds ? "holds" : "FAILS"}: ${scene.name}: ${verdict.sentence}`);
   }
-  const holds = results.every(({ verdict }) => verdict.holds);
+  const rest = await atRest(folder);
+  for (const look of rest.files) say(fileRow(look));
+  say(`${rest.holds ? "holds" : "FAILS"}: at rest: ${rest.sentence}`);
+  const holds = rest.holds && results.every(({ verdict }) => verdict.holds);
   if (values.json) {
     const scenes = results.map(({ scene, result, verdict, seconds }) => ({ ...scene, ...verdict, seconds, ...result }));
-    process.stdout.write(`${JSON.stringify({ holds, scenes })}\n`);
+    process.stdout.write(`${JSON.stringify({ holds, scenes, atRest: rest })}\n`);
   }
   say(holds ? "leakscan: nothing to steal" : "leakscan: FAILED");
   process.exitCode = holds ? 0 : EXIT_LEAK;
 } finally {
   rmSync(folder, { recursive: true });
+}
+
+function fileRow({ moment, file, place }: FileLook): string {
+  const columns = ["at rest".padEnd(10), moment.padEnd(18), file.padEnd(36), `${place.bytes} bytes`.padStart(16)];
+  return [...columns, `${place.hits + place.algebraic} hits`.padStart(10)].join(" ");
 }
 
 function row({ scene, moment, owner, places }: Look): string {

@@ -6,6 +6,7 @@
  *     modulus NAME HEX           4,096 bits, for the algebraic pass
  *     process PID NAME           NAME of a modulus, or "-"
  *     core PATH NAME
+ *     file PATH NAME
  *
  *     memory   | .. | .. | .. | .. | .. |      every 4th byte: 8 bytes --bitmap--> hash table --> needle, offset
  *     needle        | every 8 bytes at every offset |              then both sides are compared on, byte by byte
@@ -521,6 +522,16 @@ static void scan_core(const char *path, const modulus *own) {
   close(file);
 }
 
+/* ---- any other file ---- */
+
+static void scan_file(const char *path, const modulus *own) {
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  off_t end = file < 0 ? -1 : lseek(file, 0, SEEK_END);
+  if (end < 0) fail("a file cannot be read");
+  scan_range(file, 0, (uint64_t)end, 0, own, place_named("file", 0));
+  close(file);
+}
+
 /* ---- answers ---- */
 
 static void print_text(const char *text) {
@@ -581,6 +592,7 @@ static void obey(char *line) {
   for (uint32_t at = 0; at < needle_count; at++) needles[at].end = 0;
   if (strcmp(words[0], "process") == 0) scan_process(words[1], own);
   else if (strcmp(words[0], "core") == 0) scan_core(words[1], own);
+  else if (strcmp(words[0], "file") == 0) scan_file(words[1], own);
   else fail("an order that nobody knows");
   if (own) settle_batch(own);
   answer();

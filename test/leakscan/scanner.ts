@@ -89,6 +89,12 @@ export class Scanner {
     return this.#ask(`core ${path} ${modulus}`);
   }
 
+  /** @param path without blanks */
+  async scanFile(path: string, modulus: string): Promise<Place> {
+    const [place] = await this.#ask(`file ${path} ${modulus}`);
+    return place!;
+  }
+
   async close(): Promise<void> {
     this.#child.stdin!.end();
     await this.#ended;

@@ -11,7 +11,7 @@ import { keyOf, type Owner, owners, Telephones } from "./telephones.ts";
 const LONGEST_WAIT_MS = 700;
 /** Shorter secrets than a GCM tag are none. */
 const LEAST_SECRET_BYTES = 16;
-const PRELOAD = join(import.meta.dirname, "tell-births.ts");
+export const PRELOAD = join(import.meta.dirname, "tell-births.ts");
 
 /** The moment of which a core file tells. */
 export const CRASH = "after a crash";
@@ -60,12 +60,9 @@ export async function play(scene: Scene, folder: string): Promise<SceneResult> {
     nodeFlags: scene.watched ? ["--import", PRELOAD] : [],
   });
 
-  let learned = 0;
+  let secrets = 0;
   const learn = async () => {
-    for (const secret of await births.take()) {
-      learned++;
-      if (secret.length >= LEAST_SECRET_BYTES) scanner.add(secretNeedles(`secret-${learned}/${secret.length}`, secret));
-    }
+    secrets = await learnFrom(births, scanner, secrets);
   };
   const look = (moment: string) =>
     telephones.stopped(async (standing) => {
@@ -103,7 +100,7 @@ export async function play(scene: Scene, folder: string): Promise<SceneResult> {
       await telephones.call();
       await lookAtCores();
     }
-    return { looks, needles: scanner.needles, secrets: learned };
+    return { looks, needles: scanner.needles, secrets };
   } finally {
     await telephones.close();
     births.close();
@@ -111,6 +108,16 @@ export async function play(scene: Scene, folder: string): Promise<SceneResult> {
     process.chdir(tmpdir());
     rmSync(own, { recursive: true });
   }
+}
+
+/** Makes needles of what was told since the last time. @returns how many secrets that makes with those `before` */
+export async function learnFrom(births: Births, scanner: Scanner, before: number): Promise<number> {
+  let secrets = before;
+  for (const secret of await births.take()) {
+    secrets++;
+    if (secret.length >= LEAST_SECRET_BYTES) scanner.add(secretNeedles(`secret-${secrets}/${secret.length}`, secret));
+  }
+  return secrets;
 }
 
 /** Calls, updates and connects, one after the other, until the end. */

@@ -1,6 +1,6 @@
 /** A server and two handsets, three real processes on this machine, driven by button and stopped while they are looked at. */
 import { spawnSync } from "node:child_process";
-import { chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { appendFileSync, chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Line, Program } from "../../simulator/program.ts";
 import { findVoices } from "../../simulator/voices.ts";
@@ -8,6 +8,7 @@ import { keyPath } from "../keys.ts";
 
 /** Of the key pool, no two with a prime in common. */
 const KEYS = { server: 0, anna: 5, ben: 14 } as const;
+const KEY_FILES = { server: "server-key.pem", anna: "key.pem", ben: "key.pem" } as const;
 const STOP_POLL_MS = 2;
 const SCREEN_MS = 200;
 const MOST_PRESSES = 20;
@@ -22,12 +23,19 @@ export interface TelephonesOptions {
   /** Of each process: which vault, and whether it tells its births. */
   env: NodeJS.ProcessEnv;
   nodeFlags: readonly string[];
+  /** Each makes its own key at its first start, traces, and has all it says written down beside its data. */
+  fresh?: boolean;
 }
 
 const isEvent =
   (name: string, fits: (line: Line) => boolean = () => true) =>
   (line: Line): boolean =>
     line.type === "event" && line.event === name && fits(line);
+
+/** Where the owner's key lies, below the folder of all. */
+export function keyFileOf(owner: Owner): string {
+  return join(owner, KEY_FILES[owner]);
+}
 
 /** @returns the owner's key file in PEM */
 export async function keyOf(owner: Owner): Promise<string> {
@@ -54,29 +62,34 @@ export class Telephones {
   }
 
   /** All three up, both handsets off the line. @throws {ProgramError} */
-  static async open({ folder, env, nodeFlags }: TelephonesOptions): Promise<Telephones> {
-    const data = async (owner: Owner, file: string): Promise<string> => {
+  static async open({ folder, env, nodeFlags, fresh = false }: TelephonesOptions): Promise<Telephones> {
+    const data = async (owner: Owner): Promise<string> => {
       const at = join(folder, owner);
       mkdirSync(at, { recursive: true, mode: 0o700 });
-      copyFileSync(await keyPath(KEYS[owner]), join(at, file));
-      chmodSync(join(at, file), 0o600);
+      if (fresh) return at;
+      copyFileSync(await keyPath(KEYS[owner]), join(folder, keyFileOf(owner)));
+      chmodSync(join(folder, keyFileOf(owner)), 0o600);
       return at;
     };
     const started: Program[] = [];
     process.chdir(folder); // core files lie where a process has been started
     const start = (owner: Owner, script: string, flags: string[]): Program => {
-      const program = new Program(owner, script, flags, { env: { ...process.env, ...env }, nodeFlags });
+      const onText = (text: string): void => {
+        if (fresh) appendFileSync(join(folder, `${owner}.said`), `${text}\n`);
+      };
+      const program = new Program(owner, script, flags, { env: { ...process.env, ...env }, nodeFlags, onText });
       started.push(program);
       return program;
     };
     try {
       const place = ["--host", "127.0.0.1", "--port", "0", "--udp-port", "0", "--health-port", "0"];
-      const server = start("server", "server/main.ts", ["--data", await data("server", "server-key.pem"), ...place]);
+      const server = start("server", "server/main.ts", ["--data", await data("server"), ...place]);
       const [, port, uid] = await server.complaint("its port", /port (\d+), fingerprint ([0-9a-f]{64})/);
       const handset = async (owner: Owner): Promise<Program> => {
         const program = start(owner, "firmware/main.ts", [
           ...["--board", "terminal", "--json", "--language", "en", "--name", owner, "--no-pin"],
-          ...["--data", await data(owner, "key.pem"), "--server", `127.0.0.1:${port}`, "--server-key", uid!],
+          ...["--data", await data(owner), "--server", `127.0.0.1:${port}`, "--server-key", uid!],
+          ...(fresh ? ["--trace", join(folder, `${owner}.trace`)] : []),
         ]);
         await program.next("its first screen", (line) => line.type === "screen");
         return program;
