@@ -2,7 +2,7 @@
 # costs nothing. From Node to voices: bin/toolchain, package-lock.json, system-packages.txt.
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain install atlas build check test demo run run-terminal pictures run-server run-handset vault leakscan fuzz bench clean system-test system-demo system-leakscan system-fuzz
+.PHONY: help toolchain install atlas build check test demo run run-terminal pictures run-server run-handset vault leakscan check-arm64 fuzz bench clean system-test system-demo system-leakscan system-fuzz system-arm64
 
 # Only the toolchain's Node and npm are used, and native modules are built against its headers, whatever a user's npm
 # configuration says.
@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/.toolchain/bin:$(PATH)
 export npm_package_config_node_gyp_nodedir := $(CURDIR)/.toolchain/nodedir
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target does; do printf '%-20s %s\n' "$$target" "$$does"; done
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target does; do printf '%-20s %s\n' "$$target" "$$does"; done
 
 toolchain: ## Node 24 and npm into .toolchain/, unless the system's are new enough
 	@bin/toolchain
@@ -59,6 +59,9 @@ pictures: system-test atlas ## make docs/pictures/ (chromium) and docs/screens/ 
 leakscan: system-leakscan atlas vault ## search the memory of a server and two handsets for their keys (root, minutes)
 	@npm run --silent leakscan -- $(ARGS)
 
+check-arm64: system-arm64 install ## the vault's core as a Raspberry Pi has it, under an emulator
+	@test/hw/vault/core/arm64
+
 fuzz: system-fuzz install vault ## look for calls that break the vault's core (clang; MINUTES=10), and keep what reaches more of it
 	@bin/feldfon-node test/fuzz/main.ts --minutes $(or $(MINUTES),10)
 
@@ -68,5 +71,5 @@ bench: install ## measure, e.g. make bench ARGS="merkle --json"; without ARGS th
 clean: ## remove what was built; toolchain, packages and every handset's data stay
 	rm -rf dist coverage
 
-system-test system-demo system-leakscan system-fuzz: system-%:
+system-test system-demo system-leakscan system-fuzz system-arm64: system-%:
 	@bin/system-packages $*

@@ -3,11 +3,11 @@
  *
  *     bytes | where: text or DER | change | change | ..       change = kind | place 2 | value
  *
- *     good key file --changes to its bytes-----------------------------> file --vault_load_key_pair--> key, or a refusal
- *                   '--base64--> DER --changes--> base64, in its lines--^
+ *     good key file --changes to its bytes-----------------> file --vault_load_key_pair--> key, or a refusal
+ *                   '--base64--> DER --changes--> base64-----^
  *
- * The DER is fuzzed inside its base64, which hardly any change to the text would leave whole. Nothing is kept of a file that
- * was refused: no block of the arena, no open file, no slot.
+ * The DER is fuzzed inside its base64, which hardly any change to the text would leave whole. Nothing is kept of a file
+ * that was refused: no block of the arena, no open file, no slot.
  */
 #include <dirent.h>
 #include <sys/stat.h>

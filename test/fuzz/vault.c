@@ -1,13 +1,14 @@
 /*
  * Bytes become a sequence of calls; beside the vault runs a small model of what must come of them.
  *
- *     bytes | call | which handle | numbers .. | call | ..         model: uses and counters of 32 handles, alive or wiped
+ *     bytes | call | which handle | numbers .. | call | ..       model: uses and counters of 32 handles, alive or wiped
  *
- * Handles are alive, wiped, forged, or of another kind; lengths go from nothing to more than there is; output may lie where
- * the input does. The arena is small and refuses now and then, so "full" is right at any time, everything else only as modelled.
+ * Handles are alive, wiped, forged, or of another kind; lengths go from nothing to more than there is; output may lie
+ * where the input does. The arena is small and refuses now and then, so "full" is right at any time, everything else only
+ * as modelled.
  *
- * After each call no output holds 16 bytes of a living secret; at the end of a sequence no slot is left, the arena is as full
- * as before, and now and then it is searched for the secrets that were wiped. Only vault_make_key_pair is never let
+ * After each call no output holds 16 bytes of a living secret; at the end of a sequence no slot is left, the arena is as
+ * full as before, and now and then it is searched for the secrets that were wiped. Only vault_make_key_pair is never let
  * through to its end: it takes a second.
  */
 #include <dirent.h>
@@ -245,6 +246,10 @@ static vault_bytes in_place(size_t length, int is_aliased) {
   return (vault_bytes){is_aliased ? out : text, length};
 }
 
+static int may_follow(const model *slot, vault_use of_packets, uint64_t counter) {
+  return counter < 1ull << 53 && (slot->use == of_packets ? counter >= slot->next : counter == slot->next);
+}
+
 static void seal(model *slot) {
   uint64_t counter = byte() % 16 == 0 ? UINT64_MAX >> byte() % 16 : slot->next + byte() % 3;
   size_t length = any_length();
@@ -254,7 +259,7 @@ static void seal(model *slot) {
     if (is_full(result)) slot->next = counter + 1; /* the counter moves first */
     return;
   }
-  int is_lawful = counter < 1ull << 53 && (slot->use == VAULT_PACKET_SEAL ? counter >= slot->next : counter == slot->next);
+  int is_lawful = may_follow(slot, VAULT_PACKET_SEAL, counter);
   if (!is_lawful) {
     MUST(result == VAULT_COUNTER);
     return;
@@ -275,7 +280,7 @@ static void open_sealed(model *slot) {
   memset(clear, 0x5a, sizeof clear);
   vault_result result = vault_open_sealed(slot->handle, counter, aad, (vault_bytes){out, length}, to);
   if (settled(result, expected(slot, 1 << VAULT_STREAM_OPEN | 1 << VAULT_PACKET_OPEN, 0))) return;
-  int is_lawful = counter < 1ull << 53 && (slot->use == VAULT_PACKET_OPEN ? counter >= slot->next : counter == slot->next);
+  int is_lawful = may_follow(slot, VAULT_PACKET_OPEN, counter);
   if (!is_lawful) MUST(result == VAULT_COUNTER);
   else if (length < VAULT_TAG_BYTES) MUST(result == VAULT_FORGED);
   else if (is_too_long(length) || is_too_long(aad.length)) MUST(result == VAULT_WRONG_LENGTH);
@@ -453,7 +458,8 @@ static void listen(model *slot) {
     out_length = 29u + byte();
   }
   size_t length = byte() % 16 == 0 ? any_length() : out_length;
-  vault_result result = vault_srtp_open(slot->handle, (vault_bytes){out, length}, &refusal, &index, &timestamp, payload);
+  vault_bytes packet = {out, length};
+  vault_result result = vault_srtp_open(slot->handle, packet, &refusal, &index, &timestamp, payload);
   if (!settled(result, expected(slot, 1 << VAULT_PACKET_OPEN, 1))) {
     MUST(result == (is_too_long(length) ? result : VAULT_OK) && refusal <= VAULT_PACKET_FORGED);
   }

@@ -36,7 +36,8 @@ typedef struct test {
   void (*run)(void);
 } test;
 
-extern const test arena_tests[], operation_tests[], voice_tests[], memory_tests[], thread_tests[], at_rest_tests[];
+extern const test kernel_tests[], arena_tests[], operation_tests[], voice_tests[], memory_tests[], thread_tests[],
+    at_rest_tests[];
 
 /* PKCS#8 in PEM, mode 0600, two different keys. */
 extern const char *key_files[2];
