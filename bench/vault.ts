@@ -1,10 +1,10 @@
 /**
  * What the vault's operations cost in locked memory beside node:crypto: packets, RSA, key agreement.
  *
- * CPU time of the process, pool threads included; each figure is the median of several samples taken in turn. The peer of
- * a sealed packet is node:crypto used as its documentation shows it (crypto, "CCM mode"; GCM is the same): key and nonce as
- * bytes, one cipher a packet. Two other peers are stated beside it: the same at its barest, with a KeyObject that is kept,
- * and our own vault on node:crypto, which looks up a handle and checks a counter as the native one does.
+ * CPU time of the process, pool threads included; each figure is the median of several samples taken in turn. The peer
+ * of a sealed packet is node:crypto used as its documentation shows it (crypto, "CCM mode"; GCM is the same): key and
+ * nonce as bytes, one cipher a packet. Two other peers are stated beside it: the same at its barest, with a KeyObject
+ * that is kept, and our own vault on node:crypto, which looks up a handle and checks a counter as the native one does.
  */
 import assert from "node:assert/strict";
 import { type CipherKey, createCipheriv, createSecretKey, randomBytes } from "node:crypto";

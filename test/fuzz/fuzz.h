@@ -1,5 +1,6 @@
 /*
- * What the fuzz targets of the vault's core have in common: an input is a string of bytes that each target reads as calls.
+ * What the fuzz targets of the vault's core have in common: an input is a string of bytes that each target reads as
+ * calls.
  *
  *     vault.c      any calls on the vault, beside a model of what must come of them
  *     key-file.c   changes made to a key file, which is then loaded

@@ -1,4 +1,4 @@
-/** The fuzz targets in short (`make fuzz` is the long form): every kept input, and random ones, under AddressSanitizer and UBSan. */
+/** The fuzz targets in short (`make fuzz` is the long form): every kept input, and random ones, under sanitizers. */
 import assert from "node:assert/strict";
 import { execFile, spawnSync } from "node:child_process";
 import { randomInt } from "node:crypto";

@@ -1,7 +1,7 @@
 /**
- * `make fuzz`: the vault's core under libFuzzer, AddressSanitizer and UBSan, `--minutes N` in all (10). What reaches code
- * that no kept input reaches is added to the corpora beside this file, which every `make test` runs through again. The
- * last line says how it went, and so does the exit code; an input that fails is printed in full.
+ * `make fuzz`: the vault's core under libFuzzer, AddressSanitizer and UBSan, `--minutes N` in all (10). What reaches
+ * code that no kept input reaches is added to the corpora beside this file, which every `make test` runs through again.
+ * The last line says how it went, and so does the exit code; an input that fails is printed in full.
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";

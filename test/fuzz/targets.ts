@@ -42,7 +42,7 @@ export async function build(target: Target, { compiler, flags, folder, driver }:
   return program;
 }
 
-/** What a target needs to know. What OpenSSL makes once is never freed, and lies in no heap that a leak checker knows. */
+/** What a target needs. What OpenSSL makes once is never freed, and lies in no heap that a leak checker knows. */
 export async function environment(): Promise<NodeJS.ProcessEnv> {
   return { ...process.env, FUZZ_KEY: await keyPath(0), ASAN_OPTIONS: "detect_leaks=0" };
 }

@@ -4,12 +4,12 @@
  *     bytes | call | which handle | numbers .. | call | ..       model: uses and counters of 32 handles, alive or wiped
  *
  * Handles are alive, wiped, forged, or of another kind; lengths go from nothing to more than there is; output may lie
- * where the input does. The arena is small and refuses now and then, so "full" is right at any time, everything else only
- * as modelled.
+ * where the input does. The arena is small and refuses now and then, so "full" is right at any time, everything else
+ * only as modelled.
  *
- * After each call no output holds 16 bytes of a living secret; at the end of a sequence no slot is left, the arena is as
- * full as before, and now and then it is searched for the secrets that were wiped. Only vault_make_key_pair is never let
- * through to its end: it takes a second.
+ * After each call no output holds 16 bytes of a living secret; at the end of a sequence no slot is left, the arena is
+ * as full as before, and now and then it is searched for the secrets that were wiped. Only vault_make_key_pair is never
+ * let through to its end: it takes a second.
  */
 #include <dirent.h>
 #include <fcntl.h>

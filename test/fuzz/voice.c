@@ -3,8 +3,8 @@
  *
  *     bytes | where the call is | arrival | arrival | ..       arrival = kind | step or bytes
  *
- * What was sealed by a sender of the same keys opens once, with its index, time stamp and payload; what was damaged or made
- * up never opens; and what is refused leaves no trace: the model goes on as if it had not come.
+ * What was sealed by a sender of the same keys opens once, with its index, time stamp and payload; what was damaged or
+ * made up never opens; and what is refused leaves no trace: the model goes on as if it had not come.
  */
 #include "arena.h"
 #include "derive.h"
@@ -123,7 +123,7 @@ static void one_arrival(fuzz_input *input) {
   int64_t step = kind & 1 ? (int16_t)next_word(input) : (int8_t)next_byte(input);
   int64_t index = highest + step;
   if (index < 0) index = 0;
-  /* What lies further back than half of the sequence numbers, or before the first epoch here, is another packet to a receiver. */
+  /* What lies further back than half of the sequence numbers is another packet to a receiver. */
   if (index < start) index = start;
   if (index / EPOCH >= EPOCHS - 1) return;
   switch (kind >> 1 & 7) {

@@ -1,7 +1,7 @@
 /**
- * What a conversation leaves on disk: server and handsets start for the first time, call, and shut down; then every file of
- * theirs is searched, as the memory of the other scenes is. A key file in the clear shows its key, is named, and proves that
- * the scanner bites; nothing else may show a byte.
+ * What a conversation leaves on disk: server and handsets start for the first time, call, and shut down; then every
+ * file of theirs is searched, as the memory of the other scenes is. A key file in the clear shows its key, is named,
+ * and proves that the scanner bites; nothing else may show a byte.
  */
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";

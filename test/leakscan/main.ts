@@ -1,6 +1,6 @@
 /**
- * `npm run leakscan`: does any memory but the vault's, or any file, hold a byte of a key? Root and Linux. The last line says so, and so
- * does the exit code; `--json` prints one object instead, `--stops N` fewer or more stops.
+ * `npm run leakscan`: does any memory but the vault's, or any file, hold a byte of a key? Root and Linux. The last line
+ * says so, and so does the exit code; `--json` prints one object instead, `--stops N` fewer or more stops.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
