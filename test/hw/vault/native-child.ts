@@ -236,8 +236,12 @@ async function forgotten(): Promise<object> {
   const vault = open();
   const held = vault.newSecret();
   const pair = await vault.loadKeyPair(await keyPath(0));
+  // Nobody but the sender holds its slot.
+  const sender = vault.srtpSender(vault.derive("packet-seal", 44, [held.derive], SALT, INFO), PROFILE);
   const bear = () => {
     for (let at = 0; at < 500; at++) {
+      if (at % 50 === 0)
+        vault.srtpSender(vault.derive("packet-seal", 44, [held.derive], SALT, INFO), PROFILE).seal(TEXT, at);
       vault.derive("mac", 32, [vault.newSecret().derive], SALT, INFO);
       vault.makeEphemeral("x25519");
     }
@@ -246,7 +250,7 @@ async function forgotten(): Promise<object> {
   const born = vault.status().slotsInUse;
   // Collected while it works, a key pair would be gone: the job holds it.
   const signing = vault.sign(await vault.loadKeyPair(await keyPath(1)), TEXT);
-  for (let round = 0; round < 50 && vault.status().slotsInUse > 2; round++) {
+  for (let round = 0; round < 50 && vault.status().slotsInUse > 3; round++) {
     globalThis.gc!();
     await turn();
   }
@@ -254,6 +258,7 @@ async function forgotten(): Promise<object> {
   const signature = await signing;
   vault.derive("mac", 32, [held.derive], SALT, INFO);
   await vault.sign(pair, TEXT);
+  sender.seal(TEXT, 0);
   return { born, left, signatureBytes: signature.length, held: held.wrap.use };
 }
 
@@ -331,7 +336,10 @@ async function inWorker(): Promise<void> {
   const { slot, path, slow, busy } = workerData as { slot: Slot<"derive">; path: string; slow: boolean; busy: boolean };
   const vault = open();
   assertServes(vault);
-  const kept = [vault.newSecret(), vault.makeEphemeral("x25519"), vault.makeEphemeral("ml-kem-768")];
+  const { derive } = vault.newSecret();
+  const sender = vault.srtpSender(vault.derive("packet-seal", 44, [derive], SALT, INFO), PROFILE);
+  const kept = [derive, sender, vault.makeEphemeral("x25519"), vault.makeEphemeral("ml-kem-768")];
+  sender.seal(TEXT, 0);
   if (busy) {
     const pair: KeyPair = await vault.loadKeyPair(path);
     for (let at = 0; at < 4; at++) void vault.sign(pair, TEXT);
@@ -343,5 +351,5 @@ async function inWorker(): Promise<void> {
   } catch (error) {
     parentPort!.postMessage((error as { code: string }).code);
   }
-  assert.equal(kept.length, 3);
+  assert.equal(kept.length, 4);
 }
