@@ -13,8 +13,7 @@ import { stated } from "./load/figures.ts";
 import type { Figure } from "./main.ts";
 
 const VAULT = join(import.meta.dirname, "../hw/vault");
-const FLAGS =
-  "-std=gnu11 -D_GNU_SOURCE -O2 -D_FORTIFY_SOURCE=2 -fstack-protector-strong -Wall -Wextra -Werror -pthread";
+const FLAGS = "-std=gnu11 -O2 -D_FORTIFY_SOURCE=2 -fstack-protector-strong -Wall -Wextra -Werror -pthread";
 /** Above it two classes are told apart (dudect). */
 const MOST_T = 4.5;
 

@@ -33,9 +33,7 @@ export async function build(target: Target, { compiler, flags, folder, driver }:
   const program = join(folder, `${compiler}-${target}`);
   const sources = [join(HERE, `${target}.c`), ...(driver ? [join(HERE, "driver.c")] : []), ...globSync(`${CORE}/*.c`)];
   await promisify(execFile)(compiler, [
-    ..."-std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Wconversion -Wshadow -Werror -O1 -g -pthread -DVAULT_TESTING".split(
-      " ",
-    ),
+    ..."-std=gnu11 -Wall -Wextra -Wconversion -Wshadow -Werror -O1 -g -pthread -DVAULT_TESTING".split(" "),
     ...["-fno-sanitize-recover=undefined", ...flags.split(" "), "-I", CORE, "-isystem", join(libcrypto, "include")],
     ...[...sources, join(libcrypto, "libcrypto.a"), "-o", program],
   ]);

@@ -11,6 +11,7 @@
  * as full as before, and now and then it is searched for the secrets that were wiped. Only vault_make_key_pair is never
  * let through to its end: it takes a second.
  */
+#define _GNU_SOURCE /* memmem */
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>

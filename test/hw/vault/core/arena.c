@@ -1,4 +1,5 @@
 /* The memory: who can reach it, what is left in it, what happens when it is full. */
+#define _GNU_SOURCE /* process_vm_readv */
 #include "arena.h"
 
 #include <errno.h>

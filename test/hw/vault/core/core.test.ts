@@ -11,7 +11,7 @@ import { keyPath } from "../../../keys.ts";
 const HERE = import.meta.dirname;
 const CORE = join(HERE, "../../../../hw/vault/core");
 const STRICT =
-  "-std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Wconversion -Wshadow -Werror -fvisibility=hidden -fstack-protector-strong -pthread";
+  "-std=gnu11 -Wall -Wextra -Wconversion -Wshadow -Werror -fvisibility=hidden -fstack-protector-strong -pthread";
 const BUILDS = {
   "as it is shipped": "-O2 -D_FORTIFY_SOURCE=2",
   "under AddressSanitizer and UBSan": "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined",
