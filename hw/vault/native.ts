@@ -122,16 +122,10 @@ export interface NativeRealm {
   rekey(slot: Slot, salt: Uint8Array, info: Uint8Array): void;
   seal(slot: Slot, counter: number, aad: Uint8Array, clear: Uint8Array, sealed: Uint8Array): void;
   open(slot: Slot, counter: number, aad: Uint8Array, sealed: Uint8Array, clear: Uint8Array): void;
-  srtpSender(slot: Slot, ssrc: number, ratchetSalt: Uint8Array, ratchetInfo: Uint8Array): NativePacketSealer;
-  srtpReceiver(slot: Slot, ssrc: number, ratchetSalt: Uint8Array, ratchetInfo: Uint8Array): NativePacketOpener;
-
   sealInPlace(slot: Slot, counter: number, aad: Uint8Array, place: Uint8Array): void;
   openInPlace(slot: Slot, counter: number, aad: Uint8Array, place: Uint8Array): void;
-  srtpSender(slot: Slot, ssrc: number, ratchetSalt: Uint8Array, ratchetInfo: Uint8Array): void;
-  srtpReceiver(slot: Slot, ssrc: number, ratchetSalt: Uint8Array, ratchetInfo: Uint8Array): void;
-  srtpSeal(slot: Slot, payload: Uint8Array, timestamp: number, packet: Uint8Array): void;
-  /** @returns the packet's index, below 0 the refusal */
-  srtpOpen(slot: Slot, packet: Uint8Array, payload: Uint8Array): number;
+  srtpSender(slot: Slot, ssrc: number, ratchetSalt: Uint8Array, ratchetInfo: Uint8Array): NativePacketSealer;
+  srtpReceiver(slot: Slot, ssrc: number, ratchetSalt: Uint8Array, ratchetInfo: Uint8Array): NativePacketOpener;
   mac(slot: Slot, message: Uint8Array): Buffer;
   macMatches(slot: Slot, message: Uint8Array, tag: Uint8Array): boolean;
   /** @returns false for a handle of somebody else */

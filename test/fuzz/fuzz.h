@@ -2,12 +2,13 @@
  * What the fuzz targets of the vault's core have in common: an input is a string of bytes that each target reads as
  * calls.
  *
- *     vault.c      any calls on the vault, beside a model of what must come of them
- *     key-file.c   changes made to a key file, which is then loaded
- *     voice.c      packets that come to a receiver: lost, late, doubled, damaged, made up
+ *     vault.c         any calls on the vault, beside a model of what must come of them
+ *     key-file.c      changes made to a key file, which is then loaded
+ *     sealed-file.c   the same, and the file is sealed under a PIN
+ *     voice.c         packets that come to a receiver: lost, late, doubled, damaged, made up
  *
- *     driver.c     a kept corpus (hex lines), random inputs, or what has failed; built with any compiler
- *     libFuzzer    `make fuzz`, with clang: looks for inputs that reach what none has reached before
+ *     driver.c        a kept corpus (hex lines), random inputs, or what has failed; built with any compiler
+ *     libFuzzer       `make fuzz`, with clang: looks for inputs that reach what none has reached before
  */
 #ifndef FELDFON_FUZZ_H
 #define FELDFON_FUZZ_H

@@ -9,19 +9,12 @@
  * The DER is fuzzed inside its base64, which hardly any change to the text would leave whole. Nothing is kept of a file
  * that was refused: no block of the arena, no open file, no slot.
  */
-#include <dirent.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "arena.h"
-#include "fuzz.h"
+#include "changes.h"
 
-enum { FILE_BYTES_MOST = 20000, CHANGES_MOST = 64, LINE = 64, FILES_OF_FUZZER = 8 };
-
-typedef struct content {
-  uint8_t bytes[FILE_BYTES_MOST];
-  size_t length;
-} content;
+enum { LINE = 64 };
 
 static content good_text, good_der, changed;
 static uint8_t good_spki[VAULT_SPKI_BYTES];
@@ -31,15 +24,6 @@ static int files_at_rest;
 
 static const char BASE64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 static const char BEGIN_LINE[] = "-----BEGIN PRIVATE KEY-----\n", END_LINE[] = "-----END PRIVATE KEY-----\n";
-
-static int open_files(void) {
-  int files = 0;
-  DIR *folder = opendir("/proc/self/fd");
-  MUST(folder);
-  while (readdir(folder)) files++;
-  closedir(folder);
-  return files;
-}
 
 /* ---- base64 ---- */
 
@@ -78,42 +62,6 @@ static void encode(const content *der, content *text) {
   put_text(text, END_LINE);
 }
 
-/* ---- changes ---- */
-
-static void cut(content *from, size_t at, size_t length) {
-  if (length > from->length - at) length = from->length - at;
-  memmove(from->bytes + at, from->bytes + at + length, from->length - at - length);
-  from->length -= length;
-}
-
-static void insert(content *into, size_t at, size_t length, uint8_t value) {
-  if (into->length + length > FILE_BYTES_MOST) return;
-  memmove(into->bytes + at + length, into->bytes + at, into->length - at);
-  memset(into->bytes + at, value, length);
-  into->length += length;
-}
-
-static void change(content *what, fuzz_input *input) {
-  uint8_t kind = next_byte(input);
-  size_t place = next_word(input) % (what->length + 1), left = what->length - place;
-  uint8_t value = next_byte(input);
-  switch (kind % 8) {
-    case 0: case 1: if (left > 0) what->bytes[place] = value; break;
-    case 2: if (left > 0) what->bytes[place] ^= (uint8_t)(1 << value % 8); break;
-    case 3: what->length = place; break;
-    case 4: cut(what, place, value); break;
-    case 5: insert(what, place, value, next_byte(input)); break;
-    case 6: insert(what, place, (size_t)value * 64, next_byte(input)); break;
-    case 7: for (; value > 0 && place < what->length; value--) what->bytes[place++] = next_byte(input); break;
-  }
-}
-
-static void write_file(const content *what) {
-  FILE *file = fopen(path, "wb");
-  MUST(file && fwrite(what->bytes, 1, what->length, file) == what->length);
-  MUST(fclose(file) == 0);
-}
-
 /* ---- loading ---- */
 
 static void load(void) {
@@ -139,16 +87,13 @@ static void remove_file(void) {
 static void prepare(void) {
   vault_handle pair;
   MUST(vault_open(&(vault_options){.slots_max = 16}) == VAULT_OK);
-  FILE *file = fopen(good_key_file(), "rb");
-  MUST(file);
-  good_text.length = fread(good_text.bytes, 1, sizeof good_text.bytes, file);
-  fclose(file);
+  read_file(good_key_file(), &good_text);
   decode(&good_text, &good_der);
   MUST(mkstemp(path) >= 0 && chmod(path, 0600) == 0);
   atexit(remove_file);
   for (int twice = 0; twice < 2; twice++) { /* what OpenSSL makes once is made */
     encode(&good_der, &changed);
-    write_file(&changed);
+    write_file(path, &changed);
     MUST(vault_load_key_pair(path, &pair, good_spki) == VAULT_OK);
     MUST(vault_wipe(pair) == VAULT_OK);
   }
@@ -165,15 +110,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   fuzz_input input = {data, size};
   if (next_byte(&input) % 4 == 0) {
     changed = good_text;
-    for (int changes = 0; input.left > 0 && changes < CHANGES_MOST; changes++) change(&changed, &input);
+    change_all(&changed, &input);
   } else {
     static content der;
     der = good_der;
-    for (int changes = 0; input.left > 0 && changes < CHANGES_MOST; changes++) change(&der, &input);
+    change_all(&der, &input);
     if (der.length > FILE_BYTES_MOST / 4 * 2) der.length = FILE_BYTES_MOST / 4 * 2;
     encode(&der, &changed);
   }
-  write_file(&changed);
+  write_file(path, &changed);
   load();
   return 0;
 }

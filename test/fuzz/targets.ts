@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { keyPath } from "../keys.ts";
 
-export const targets = ["vault", "key-file", "voice"] as const;
+export const targets = ["vault", "key-file", "sealed-file", "voice"] as const;
 export type Target = (typeof targets)[number];
 
 const HERE = import.meta.dirname;

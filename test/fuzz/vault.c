@@ -33,6 +33,11 @@ enum {
 };
 enum { NEVER, SECRET, PAIR, X25519, KEM };
 
+typedef struct digits {
+  uint8_t typed[VAULT_PIN_DIGITS_MOST];
+  uint32_t count;
+} digits;
+
 typedef struct model {
   vault_handle handle;
   int kind;
@@ -42,6 +47,7 @@ typedef struct model {
   int is_voice;
   uint8_t needle[NEEDLE_BYTES]; /* the first bytes of a secret, as they were born */
   int has_needle;
+  digits pin, kept_pin;
 } model;
 
 static model handles[HANDLES];
@@ -108,7 +114,7 @@ static int settled(vault_result result, vault_result wanted) {
 static void learn(model *slot) {
   static uint8_t secret[65536];
   size_t length = sizeof secret;
-  if (slot->kind != SECRET) return;
+  if (slot->kind != SECRET || slot->use == VAULT_PIN) return;
   MUST(vault_testing_reveal(slot->handle, secret, &length) == VAULT_OK);
   slot->has_needle = length >= NEEDLE_BYTES;
   if (slot->has_needle) memcpy(slot->needle, secret, NEEDLE_BYTES);
@@ -419,6 +425,55 @@ static void make_pair(void) {
   arena_refuse_after(-1);
 }
 
+/* ---- PINs ---- */
+
+static void new_pin(void) {
+  vault_handle pin;
+  vault_result result = vault_new_pin(&pin);
+  if (is_full(result)) return;
+  MUST(result == VAULT_OK);
+  born(pin, SECRET, VAULT_PIN);
+}
+
+static void push_digit(model *pin) {
+  uint32_t digit = byte(), count;
+  vault_result result = vault_pin_push(pin->handle, digit, &count);
+  if (digit > 9) {
+    MUST(result == VAULT_BAD_DIGIT && count == 0);
+    return;
+  }
+  if (settled(result, expected(pin, 1 << VAULT_PIN, 0))) return;
+  if (pin->pin.count < VAULT_PIN_DIGITS_MOST) pin->pin.typed[pin->pin.count++] = (uint8_t)digit;
+  MUST(result == VAULT_OK && count == pin->pin.count);
+}
+
+static void pop_digit(model *pin) {
+  uint32_t count;
+  vault_result result = vault_pin_pop(pin->handle, &count);
+  if (settled(result, expected(pin, 1 << VAULT_PIN, 0))) return;
+  if (pin->pin.count > 0) pin->pin.typed[--pin->pin.count] = 0;
+  MUST(result == VAULT_OK && count == pin->pin.count);
+  MUST(vault_pin_digits(pin->handle, &count) == VAULT_OK && count == pin->pin.count);
+}
+
+static void keep_pin(model *pin) {
+  vault_result result = vault_pin_keep(pin->handle);
+  if (settled(result, expected(pin, 1 << VAULT_PIN, 0))) return;
+  MUST(result == VAULT_OK);
+  pin->kept_pin = pin->pin;
+  pin->pin = (digits){.count = 0};
+}
+
+static void match_pin(model *pin) {
+  int matches;
+  vault_result result = vault_pin_matches_kept(pin->handle, &matches);
+  if (settled(result, expected(pin, 1 << VAULT_PIN, 0))) return;
+  MUST(result == VAULT_OK);
+  MUST(matches == (pin->kept_pin.count > 0 && memcmp(&pin->kept_pin, &pin->pin, sizeof pin->pin) == 0));
+  pin->kept_pin = (digits){.count = 0};
+  if (!matches) pin->pin = (digits){.count = 0};
+}
+
 /* ---- voice ---- */
 
 static void begin_voice(model *slot) {
@@ -472,7 +527,7 @@ static void listen(model *slot) {
 static void one_call(void) {
   uint8_t call = byte();
   model *which = &handles[byte() % HANDLES];
-  switch (call % 26) {
+  switch (call % 31) {
     case 0: case 1: new_secret(); break;
     case 2: case 3: case 4: derive(which); break;
     case 5: seal(which); break;
@@ -496,6 +551,11 @@ static void one_call(void) {
     case 23: sign(which); break;
     case 24: unwrap(which); break;
     case 25: make_pair(); break;
+    case 26: new_pin(); break;
+    case 27: push_digit(which); break;
+    case 28: pop_digit(which); break;
+    case 29: keep_pin(which); break;
+    case 30: match_pin(which); break;
   }
 }
 

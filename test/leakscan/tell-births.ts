@@ -1,8 +1,8 @@
 /**
- * Loaded into a watched process before everything else (`node --import`): whatever vault it opens then tells each
- * secret at its birth to the pipe FELDFON_LEAKSCAN_BIRTHS. In place of the shipped addon stands the testing build,
- * which writes straight from the arena; the vault on node:crypto writes from the slot's own buffer. Neither leaves a
- * copy behind. A watched process may leave a core file, so that one can be read; a shipped one may not.
+ * Loaded into a watched process before everything else (`node --import`): whatever vault it opens then tells each secret
+ * at its birth to the pipe FELDFON_LEAKSCAN_BIRTHS. In place of the shipped addon stands the testing build, which writes
+ * straight from the arena; the vault on node:crypto writes from the slot's own buffer. Neither leaves a copy behind.
+ * A watched process may leave a core file, so that one can be read; a shipped one may not.
  */
 import { openSync, writevSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
