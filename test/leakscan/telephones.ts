@@ -92,6 +92,8 @@ export class Telephones {
           ...(fresh ? ["--trace", join(folder, `${owner}.trace`)] : []),
         ]);
         await program.next("its first screen", (line) => line.type === "screen");
+        // The screen is there before the key, and a look at a handset without a vault would show nothing.
+        await program.complaint("its key", /fingerprint [0-9a-f]{64}/);
         return program;
       };
       const programs = { server, anna: await handset("anna"), ben: await handset("ben") };
