@@ -18,7 +18,7 @@ enum { LINE = 64 };
 
 static content good_text, good_der, changed;
 static uint8_t good_spki[VAULT_SPKI_BYTES];
-static char path[] = "/tmp/feldfon-fuzz-XXXXXX";
+static char path[] = "feldfon-fuzz-XXXXXX";
 static size_t baseline;
 static int files_at_rest;
 

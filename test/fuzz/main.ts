@@ -81,6 +81,7 @@ async function fuzz(target: Target, program: string, corpus: string): Promise<Ou
     ...["-timeout=30", "-print_final_stats=1", `-artifact_prefix=${folder}/failed-`, corpus],
   ];
   const { status, stderr } = spawnSync(program, args, {
+    cwd: folder, // libFuzzer ends without tidying up
     env: await environment(),
     encoding: "latin1",
     maxBuffer: 2 ** 28,
@@ -105,7 +106,7 @@ async function keep(target: Target, program: string, corpus: string): Promise<nu
   const least = join(folder, `${target}-least`);
   mkdirSync(least);
   const args = ["-set_cover_merge=1", "-use_counters=0", `-max_len=${LONGEST_BYTES[target]}`, least, corpus];
-  execFileSync(program, args, { env: await environment(), stdio: "pipe" });
+  execFileSync(program, args, { cwd: folder, env: await environment(), stdio: "pipe" });
   const lines = readdirSync(least).map((file) => readFileSync(join(least, file)).toString("hex"));
   lines.sort((a, b) => a.length - b.length || (a < b ? -1 : 1));
   writeFileSync(corpusOf(target), `${lines.filter(Boolean).join("\n")}\n`);

@@ -19,7 +19,7 @@ enum { HASH_FITS = 1, OTHER_PIN = 2, DURESS = 4 };
 static const char PIN[] = "480173480173";
 static content good, changed;
 static uint8_t good_spki[VAULT_SPKI_BYTES];
-static char path[] = "/tmp/feldfon-fuzz-XXXXXX", device_path[] = "/tmp/feldfon-fuzz-XXXXXX";
+static char path[] = "feldfon-fuzz-XXXXXX", device_path[] = "feldfon-fuzz-XXXXXX";
 static vault_device device = {.kind = VAULT_OTP, .words = {(const uint8_t *)device_path, sizeof device_path}};
 static size_t baseline;
 static int files_at_rest;

@@ -56,7 +56,7 @@ static uint8_t text[TEXT_BYTES], out[OUT_BYTES], kem_key[VAULT_ENCAPSULATION_KEY
 static uint8_t ciphertext[VAULT_CIPHERTEXT_BYTES], wrapped[VAULT_WRAP_BYTES], pair_spki[VAULT_SPKI_BYTES];
 static size_t out_length, baseline;
 static int rsa_left;
-static char folder[] = "/tmp/feldfon-fuzz-XXXXXX", key_path[64];
+static char folder[] = "feldfon-fuzz-XXXXXX", key_path[64];
 
 static uint8_t byte(void) {
   return next_byte(&input);
