@@ -60,7 +60,7 @@ const CODES: readonly (readonly [Fault, string])[] = [
   ["timeout", "ETIMEDOUT silent"],
   ["busy", "unavailable refused heads-apart not-connected"],
   ["closed", "ECONNRESET EPIPE ECONNABORTED line-lost server-left unknown-resume"],
-  ["garbled", "malformed bad-sip bad-counter bad-uid frame-too-long out-of-order wrong-head"],
+  ["garbled", "malformed bad-sip bad-counter bad-tag bad-uid frame-too-long out-of-order wrong-head"],
   ["garbled", "no-evidence self unknown-contact counter forged"],
   ["settings", "settings-broken settings-bad"],
   ["key-file", "no-key bad-key key-file-open not-saved"],

@@ -13,7 +13,7 @@
  *
  *     handshake --ch--> "connect" keys --join(): j--> "joined" keys, one direction at a time --keepResume()--> ticket
  *
- * What throws what: `open` ProtocolError `bad-counter`, `unauthentic`, `malformed` (the line is to be closed, its
+ * What throws what: `open` ProtocolError `bad-counter`, `bad-tag`, `malformed` (the line is to be closed, its
  * secrets wiped by the caller; a frame that did not open moved nothing); `seal` `frame-too-long`; every method
  * `closed` after `wipe()` or `keepResume()`; `join`, `switchSeal`, `switchOpen`, `relayKey` in a wrong place
  * `out-of-order`.
@@ -149,7 +149,7 @@ export class SealedChannel {
   /**
    * @param body a whole frame body; it is opened where it stands and belongs to the channel from now on
    * @returns the SIP message
-   * @throws {ProtocolError} `malformed` (sizes, padding), `bad-counter`, `unauthentic`, `closed`
+   * @throws {ProtocolError} `malformed` (sizes, padding), `bad-counter`, `bad-tag`, `closed`
    */
   open(body: Buffer): Buffer {
     this.#mustBeOpen();
@@ -259,7 +259,7 @@ export class SealedChannel {
       this.#vault.openInPlace(this.#open.slot, counter, AAD, place);
     } catch (cause) {
       if (cause instanceof VaultError && cause.code === "forged") {
-        throw new ProtocolError("unauthentic", `frame ${counter} does not open`, { cause });
+        throw new ProtocolError("bad-tag", `frame ${counter} does not open`, { cause });
       }
       throw cause;
     }

@@ -119,6 +119,7 @@ describe("faults", () => {
     ["wrong-server-key", "server-key"],
     ["epoch-back", "restored"],
     ["ECONNREFUSED", "unreachable"],
+    ["bad-tag", "garbled"],
     ["name-taken", "name-taken"],
     ["two-heads", "two-directories"],
     ["sound", "sound"],

@@ -69,7 +69,7 @@ describe("Channel: handshake, both ends face to face", () => {
     assert.notDeepEqual(one.client.th, two.client.th);
     assert.equal(
       codeOf(() => two.server.open(one.client.seal(Buffer.from("ping")))),
-      "unauthentic",
+      "bad-tag",
     );
     for (const { client, server } of [one, two]) {
       client.wipe();
@@ -560,7 +560,7 @@ describe("Channel: handshake, both ends face to face", () => {
         if (other) {
           opened++;
           const codes = [codeOf(() => other!.open(Buffer.from(first))), codeOf(() => channel.open(other!.seal(first)))];
-          assert.deepEqual(codes, ["unauthentic", "unauthentic"], `byte ${at}`);
+          assert.deepEqual(codes, ["bad-tag", "bad-tag"], `byte ${at}`);
           other.wipe();
         } else assert.ok(["unauthentic", "bad-sip", "out-of-order"].includes(code!), `byte ${at}: ${code}`);
       }

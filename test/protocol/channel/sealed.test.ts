@@ -82,7 +82,7 @@ describe("Channel: sealed frames", () => {
     const frame = sealByHand(c2s, 0, padded(message), 24 + 512);
     assert.equal(
       codeOf(() => server.open(frame)),
-      "unauthentic",
+      "bad-tag",
     );
     assert.deepEqual(server.open(sealByHand(c2s, 0, padded(message))), message);
   });
@@ -215,20 +215,20 @@ describe("Channel: sealed frames", () => {
 
     it("when they are reflected to their sender", () => {
       const [fromClient, fromServer] = [client.seal(message), server.seal(message)];
-      refused(fromClient, "unauthentic", fromServer, client);
-      refused(fromServer, "unauthentic", fromClient, server);
+      refused(fromClient, "bad-tag", fromServer, client);
+      refused(fromServer, "bad-tag", fromClient, server);
     });
 
     it("when they come from the previous connection", () => {
       const next = sealedPair(ends);
-      refused(client.seal(message), "unauthentic", next.client.seal(message), next.server);
+      refused(client.seal(message), "bad-tag", next.client.seal(message), next.server);
       next.client.wipe();
       next.server.wipe();
     });
 
     it("when another counter was written over theirs", () => {
       const [first, second] = [client.seal(message), client.seal(message)];
-      refused(concat(u64(0), second.subarray(8)), "unauthentic", first);
+      refused(concat(u64(0), second.subarray(8)), "bad-tag", first);
     });
 
     it("when their counter is above 2^53", () => {
@@ -241,7 +241,7 @@ describe("Channel: sealed frames", () => {
       for (let at = 0; at < frame.length; at++) {
         const code = codeOf(() => server.open(flipped(frame, at)));
         if (at < 8) assert.ok(code === "bad-counter" || code === "malformed", `byte ${at}: ${code}`);
-        else assert.equal(code, "unauthentic", `byte ${at}`);
+        else assert.equal(code, "bad-tag", `byte ${at}`);
       }
       assert.deepEqual(server.open(frame), message);
     });
@@ -250,11 +250,11 @@ describe("Channel: sealed frames", () => {
       const frame = client.seal(Buffer.alloc(300, 1));
       for (let bytes = 0; bytes < frame.length; bytes++) {
         const code = codeOf(() => server.open(Buffer.from(frame.subarray(0, bytes))));
-        assert.equal(code, bytes === 280 ? "unauthentic" : "malformed", `${bytes} bytes`);
+        assert.equal(code, bytes === 280 ? "bad-tag" : "malformed", `${bytes} bytes`);
       }
       for (const more of [1, 255, 256]) {
         const code = codeOf(() => server.open(concat(frame, Buffer.alloc(more))));
-        assert.equal(code, more === 256 ? "unauthentic" : "malformed", `${more} bytes more`);
+        assert.equal(code, more === 256 ? "bad-tag" : "malformed", `${more} bytes more`);
       }
       assert.equal(server.open(frame).length, 300);
     });
@@ -326,7 +326,7 @@ describe("Channel: sealed frames", () => {
       const frame = client.seal(message);
       assert.equal(
         codeOf(() => server.open(flipped(frame, 100))),
-        "unauthentic",
+        "bad-tag",
       );
       assert.deepEqual(server.open(frame), message);
     });
@@ -336,7 +336,7 @@ describe("Channel: sealed frames", () => {
       for (let c = 0; c < FRAMES_PER_KEY; c++) server.open(sealByHand(c2s, c, padded(message)));
       assert.equal(
         codeOf(() => server.open(sealByHand(c2s, FRAMES_PER_KEY, padded(message)))),
-        "unauthentic",
+        "bad-tag",
       );
       assert.deepEqual(server.open(client.seal(message)), message);
     });
@@ -405,7 +405,7 @@ describe("Channel: sealed frames", () => {
       server.switchOpen();
       assert.equal(
         codeOf(() => server.open(old)),
-        "unauthentic",
+        "bad-tag",
       );
     });
 

@@ -295,7 +295,7 @@ describe("telephone: frames of another line, direction or time", () => {
       for (const { body } of old) {
         await freshLine();
         a.wire.toward[end].push(body);
-        await assertFault(end, ["bad-counter", "unauthentic"]);
+        await assertFault(end, ["bad-counter", "bad-tag"]);
       }
     });
 
@@ -304,7 +304,7 @@ describe("telephone: frames of another line, direction or time", () => {
         await freshLine();
         const own = a.wire.history.filter(({ from }) => from === end)[index]!;
         a.wire.toward[end].push(own.body);
-        await assertFault(end, ["bad-counter", "unauthentic"]);
+        await assertFault(end, ["bad-counter", "bad-tag"]);
       }
       await freshLine();
       // Even where the counter is the one that is expected.
@@ -315,7 +315,7 @@ describe("telephone: frames of another line, direction or time", () => {
       }
       a.wire.toward[otherEnd(end)].length = 0;
       a.wire.toward[end].push(a.wire.history.filter(({ from }) => from === end)[heard]!.body);
-      await assertFault(end, ["unauthentic"]);
+      await assertFault(end, ["bad-tag"]);
     });
 
     it(`close the line at the ${end}: a frame that comes twice, is left out, or overtakes another`, async () => {
