@@ -71,11 +71,11 @@ export class Connection implements Closable {
       wire: socket,
       onDrop: (reason) => {
         around.metrics.outboxDrops.inc({ reason });
-        this.#close("lost", reason);
+        this.#close("lost");
       },
     });
     // Listeners and no iterator, which would cost an idle line more memory than its keys.
-    const ended = () => this.#close("lost", "closed");
+    const ended = () => this.#close("lost");
     socket.on("data", (chunk: Buffer) => this.#read(this.#frames.read(chunk)));
     socket.on("end", ended);
     socket.on("close", ended);
@@ -120,7 +120,7 @@ export class Connection implements Closable {
 
   /** Another line of the same handset took its place. */
   replace(): void {
-    this.#close("fault", "replaced");
+    this.#close("fault");
   }
 
   /** Shutdown: tells the handset, gives it `ms` to answer. */
@@ -136,7 +136,7 @@ export class Connection implements Closable {
       clearTimeout(timer);
     }
     await this.#outbox.end();
-    this.#close("left", "shutdown");
+    this.#close("left");
   }
 
   #take(body: Buffer): void | Promise<void> {
@@ -155,7 +155,7 @@ export class Connection implements Closable {
     const wait = admission.hello(this.#place, this.#around.now());
     if (wait) {
       this.#send(channel.busy(body, wait.retryAfterS), "503 m1");
-      return await this.#end("busy");
+      return await this.#end();
     }
     this.#channel = channel;
     try {
@@ -169,7 +169,7 @@ export class Connection implements Closable {
       if (!(error instanceof ProtocolError) || error.code !== "key-bad") throw error;
       this.#send(channel.keyBad(), "400 m1");
       this.#around.metrics.refused.inc({ code: error.code });
-      await this.#end(error.code);
+      await this.#end();
     }
   }
 
@@ -193,7 +193,7 @@ export class Connection implements Closable {
     const kept = service.ticket(ResumeServer.idOf(body));
     if (!kept) {
       this.#send(half.refusal481(body), "481 r1");
-      void this.#end("unknown-resume");
+      void this.#end();
       return;
     }
     const { r2, channel, callId } = half.accept(body, kept.ticket);
@@ -259,23 +259,23 @@ export class Connection implements Closable {
       this.#around.metrics.refused.inc({ code });
       this.#around.log.warn("line closed", { peer: this.#line?.uid, code, err: error });
     }
-    this.#close(lost ? "lost" : "fault", code);
+    this.#close(lost ? "lost" : "fault");
   }
 
   /** An orderly end: what was said goes out first. */
   async #finish(): Promise<void> {
     await this.#outbox.end();
-    this.#close("left", "left");
+    this.#close("left");
   }
 
   /** A refusal in clear: it goes out, then the line closes. */
-  async #end(code: string): Promise<void> {
+  async #end(): Promise<void> {
     await this.#outbox.end();
-    this.#close("fault", code);
+    this.#close("fault");
   }
 
   /** @param how of a line that has ended in order, "left", whatever becomes of its last bytes */
-  #close(how: "lost" | "fault" | "left", code: string): void {
+  #close(how: "lost" | "fault" | "left"): void {
     if (this.#over) return;
     this.#over = true;
     const leaves = this.#line?.ended ? "left" : how;
@@ -286,6 +286,5 @@ export class Connection implements Closable {
     this.#around.admission.leave(this.#place);
     if (this.#line) this.#around.service.closed(this.#line, leaves);
     this.#closed();
-    this.#around.log.debug("line over", { peer: this.#line?.uid, code, ms: this.#around.now() - this.beganMs });
   }
 }

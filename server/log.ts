@@ -26,7 +26,6 @@ export interface LogFields {
 }
 
 export interface Log {
-  debug(event: string, fields?: LogFields): void;
   info(event: string, fields?: LogFields): void;
   warn(event: string, fields?: LogFields): void;
   error(event: string, fields?: LogFields): void;
@@ -60,7 +59,7 @@ export function openLog({
     (at: Level) =>
     (event: string, fields: LogFields = {}) =>
       logger[at](fields, event);
-  return { debug: write("debug"), info: write("info"), warn: write("warn"), error: write("error") };
+  return { info: write("info"), warn: write("warn"), error: write("error") };
 }
 
 /**

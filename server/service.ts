@@ -210,10 +210,6 @@ export class PhoneService implements LineHost, BrokerHost {
     return this.#clock.now();
   }
 
-  callBegan(): void {
-    this.#log.debug("call", { what: "began" });
-  }
-
   callOver(callId: string, status: number): void {
     this.#metrics.calls.inc({ outcome: String(status) });
     if (this.#callLog) this.#log.info("call", { what: "over: keys wiped", code: String(status), call: callId });

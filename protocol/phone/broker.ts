@@ -58,7 +58,6 @@ export interface BrokerHost {
   /** Takes the keys over. @returns closes both ends and wipes the keys */
   openRelay(a: RelayEnd, b: RelayEnd): () => void;
   now(): number;
-  callBegan(): void;
   /** Everything the server held of this call is wiped. */
   callOver(callId: string, status: number): void;
 }
@@ -214,7 +213,6 @@ export class CallBroker {
       { uri: callee, callId: call.id, body: encodeParts(endToEnd, hops.b) },
       (answer) => this.#answered(call, answer),
     );
-    this.#host.callBegan();
   }
 
   /** client0_client1_secret: wrapped for both, and wiped before anybody hears of it. */

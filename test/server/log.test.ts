@@ -56,7 +56,6 @@ describe("Log", () => {
   it("is silent below its level", () => {
     const lines: string[] = [];
     const log = openLog({ level: "warn", destination: { write: (line) => lines.push(line) } });
-    log.debug("no");
     log.info("no");
     log.warn("yes");
     log.error("yes");

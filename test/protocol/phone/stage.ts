@@ -382,8 +382,6 @@ export class StageServer implements LineHost, BrokerHost {
     return this.clock.nowMs;
   }
 
-  callBegan(): void {}
-
   callOver(callId: string, status: number): void {
     this.callsOver.push({ callId, status });
   }
