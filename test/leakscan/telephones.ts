@@ -25,6 +25,8 @@ export interface TelephonesOptions {
   nodeFlags: readonly string[];
   /** Each makes its own key at its first start, traces, and has all it says written down beside its data. */
   fresh?: boolean;
+  /** Anna's PIN, digits; she comes with a key in the clear, which is sealed under it at her first start. */
+  pin?: string;
 }
 
 const isEvent =
@@ -40,6 +42,25 @@ export function keyFileOf(owner: Owner): string {
 /** @returns the owner's key file in PEM */
 export async function keyOf(owner: Owner): Promise<string> {
   return readFileSync(await keyPath(KEYS[owner]), "latin1");
+}
+
+/** Twice, as a person does, and none that erases. */
+async function choosePin(program: Program, pin: string): Promise<void> {
+  for (const purpose of ["choose", "repeat"]) {
+    await program.next(
+      `the PIN, to ${purpose}`,
+      isEvent("pin-wanted", (line) => line.purpose === purpose),
+      30_000,
+    );
+    program.send(`key ${pin}`);
+    program.send("press call");
+  }
+  await program.next(
+    "the PIN that erases",
+    isEvent("pin-wanted", ({ purpose }) => purpose === "duress"),
+    30_000,
+  );
+  program.send("press hang-up");
 }
 
 export class Telephones {
@@ -62,11 +83,12 @@ export class Telephones {
   }
 
   /** All three up, both handsets off the line. @throws {ProgramError} */
-  static async open({ folder, env, nodeFlags, fresh = false }: TelephonesOptions): Promise<Telephones> {
+  static async open({ folder, env, nodeFlags, fresh = false, pin }: TelephonesOptions): Promise<Telephones> {
+    const sealed = (owner: Owner): boolean => pin !== undefined && owner === "anna";
     const data = async (owner: Owner): Promise<string> => {
       const at = join(folder, owner);
       mkdirSync(at, { recursive: true, mode: 0o700 });
-      if (fresh) return at;
+      if (fresh && !sealed(owner)) return at;
       copyFileSync(await keyPath(KEYS[owner]), join(folder, keyFileOf(owner)));
       chmodSync(join(folder, keyFileOf(owner)), 0o600);
       return at;
@@ -87,11 +109,13 @@ export class Telephones {
       const [, port, uid] = await server.complaint("its port", /port (\d+), fingerprint ([0-9a-f]{64})/);
       const handset = async (owner: Owner): Promise<Program> => {
         const program = start(owner, "firmware/main.ts", [
-          ...["--board", "terminal", "--json", "--language", "en", "--name", owner, "--no-pin"],
+          ...["--board", "terminal", "--json", "--language", "en", "--name", owner],
+          ...(sealed(owner) ? [] : ["--no-pin"]),
           ...["--data", await data(owner), "--server", `127.0.0.1:${port}`, "--server-key", uid!],
           ...(fresh ? ["--trace", join(folder, `${owner}.trace`)] : []),
         ]);
         await program.next("its first screen", (line) => line.type === "screen");
+        if (sealed(owner)) await choosePin(program, pin!);
         // The screen is there before the key, and a look at a handset without a vault would show nothing.
         await program.complaint("its key", /fingerprint [0-9a-f]{64}/);
         return program;
