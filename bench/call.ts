@@ -24,7 +24,7 @@ import { atMost, median, stated } from "./load/figures.ts";
 import { LoadHandset, type ServerPlace } from "./load/handset.ts";
 import type { StepBytes } from "./load/peer-steps.ts";
 import { connectSealed } from "./load/sealed-line.ts";
-import { ServerProcess } from "./load/server-process.ts";
+import { ServerProcess, serverEnvironment } from "./load/server-process.ts";
 import { Signaller } from "./load/signaller.ts";
 import type { Figure } from "./main.ts";
 
@@ -218,7 +218,10 @@ class Peer {
   readonly #child: ChildProcess;
 
   static async start(file: string, stepBytes: StepBytes): Promise<Peer> {
-    const child = fork(path.join(import.meta.dirname, "load", file), { stdio: ["ignore", "ignore", "inherit", "ipc"] });
+    const child = fork(path.join(import.meta.dirname, "load", file), {
+      env: serverEnvironment(),
+      stdio: ["ignore", "ignore", "inherit", "ipc"],
+    });
     child.send(stepBytes);
     const [place] = (await once(child, "message")) as [ServerPlace];
     return new Peer(child, place);

@@ -23,6 +23,14 @@ export function u32(value: number): Buffer {
   return bytes;
 }
 
+/** `u32` into its place, without a look at the range: for lengths of what is in memory. */
+export function putU32(bytes: Buffer, value: number, at: number): void {
+  bytes[at] = value >>> 24;
+  bytes[at + 1] = value >>> 16;
+  bytes[at + 2] = value >>> 8;
+  bytes[at + 3] = value;
+}
+
 /** Epochs, counters and times stay below 2^53, so a number holds them; the wire has room for 64 bits. */
 export function u64(value: number): Buffer {
   const bytes = Buffer.allocUnsafe(8);
@@ -32,9 +40,9 @@ export function u64(value: number): Buffer {
 
 /** `u64` into its place. */
 export function putU64(bytes: Buffer, value: number, at: number): void {
-  if (!Number.isSafeInteger(value)) throw new RangeError(`${value} is no integer that a number holds exactly`);
-  bytes.writeUInt32BE(Math.floor(value / 0x1_0000_0000), at);
-  bytes.writeUInt32BE(value % 0x1_0000_0000, at + 4);
+  if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`${value} is no whole number below 2^53`);
+  putU32(bytes, Math.floor(value / 0x1_0000_0000), at);
+  putU32(bytes, value % 0x1_0000_0000, at + 4);
 }
 
 /** u32 length | x */
@@ -51,6 +59,11 @@ export function namingBytes(bytes: number): Buffer {
   const drawn = block.subarray(0, bytes);
   block = block.subarray(bytes);
   return drawn;
+}
+
+/** The same bytes as a Buffer; no copy. */
+export function viewOf(bytes: Uint8Array): Buffer {
+  return bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
 /** `Buffer.concat` in half its time: parts are known to be bytes here, and are not asked one by one. */
@@ -79,7 +92,7 @@ export class ByteReader {
 
   /** @param what names the body in errors, e.g. "M1" */
   constructor(bytes: Uint8Array, what: string) {
-    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    this.#bytes = viewOf(bytes);
     this.#what = what;
   }
 

@@ -6,7 +6,7 @@
  *     | length | body          |      length: uint32, big-endian, bytes of body
  *     +--------+---------------+
  */
-import { concat, u32 } from "./bytes.ts";
+import { concat, u32, viewOf } from "./bytes.ts";
 import { ProtocolError } from "./errors.ts";
 
 export const HEADER_BYTES = 4;
@@ -72,8 +72,4 @@ function checkedLength(bytes: number, maxBytes: number): number {
   if (bytes > maxBytes)
     throw new ProtocolError("frame-too-long", `a frame of ${bytes} bytes came, at most ${maxBytes} are allowed`);
   return bytes;
-}
-
-function viewOf(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
 }

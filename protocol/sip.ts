@@ -18,7 +18,7 @@
  * One table reads and writes the headers, so there is exactly one way to write a message: `encodeSip(parseSip(bytes))`
  * gives the same bytes. Headers are taken in the table's order and never looked up by a name that came in.
  */
-import { namingBytes } from "./bytes.ts";
+import { namingBytes, viewOf } from "./bytes.ts";
 import { ProtocolError } from "./errors.ts";
 import type { Uid } from "./identity.ts";
 
@@ -253,6 +253,7 @@ function fitsCSeq(draft: Draft, { number, method }: SipHead["cseq"]): boolean {
   return number >= 1 && number <= MAX_CSEQ && (draft.method === undefined || draft.method === method);
 }
 
+const HEX = /^[0-9a-f]*$/;
 const WORD = /^[a-z0-9-]+$/;
 
 /**
@@ -284,7 +285,10 @@ class HeadReader {
 
   /** Exactly so many digits 0-9 a-f. */
   hex(digits: number): string | undefined {
-    return this.#run(isHexDigit, digits) < digits ? undefined : this.#cut(digits);
+    const cut = this.#text.slice(this.#at, this.#at + digits);
+    if (cut.length < digits || !HEX.test(cut)) return undefined;
+    this.#at += digits;
+    return cut;
   }
 
   /** At most so many digits, without a zero in front. */
@@ -314,7 +318,9 @@ class HeadReader {
 
   /** How many characters of a kind come now, as far as anybody wants to know. */
   #run(isOfKind: (code: number) => boolean, most: number): number {
-    return runOf(this.#text, this.#at, isOfKind, most);
+    let length = 0;
+    while (length < most && isOfKind(this.#text.charCodeAt(this.#at + length))) length++;
+    return length;
   }
 
   #cut(length: number): string {
@@ -338,7 +344,7 @@ class HeadWriter {
 
   /** Exactly so many digits 0-9 a-f. */
   hex(value: string | undefined, digits: number): boolean {
-    return value?.length === digits && runOf(value, 0, isHexDigit, digits) === digits && this.put(value);
+    return value?.length === digits && HEX.test(value) && this.put(value);
   }
 
   /** At most so many digits. */
@@ -360,19 +366,12 @@ class HeadWriter {
   }
 }
 
-function runOf(text: string, at: number, isOfKind: (code: number) => boolean, most: number): number {
-  let length = 0;
-  while (length < most && isOfKind(text.charCodeAt(at + length))) length++;
-  return length;
-}
-
-const isHexDigit = (code: number): boolean => (code >= 0x30 && code <= 0x39) || (code >= 0x61 && code <= 0x66);
 const isDigit = (code: number): boolean => code >= 0x30 && code <= 0x39;
 const isWordLetter = (code: number): boolean => isDigit(code) || (code >= 0x61 && code <= 0x7a) || code === 0x2d;
 
 /** Reads one frame body. @throws {ProtocolError} `bad-sip`, whatever bytes come in */
 export function parseSip(bytes: Uint8Array): SipMessage {
-  const all = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  const all = viewOf(bytes);
   const headEnd = all.subarray(0, MAX_HEAD_BYTES).indexOf(HEAD_END, 0, "latin1");
   if (headEnd < 0) {
     throw badSip(`no empty line came within ${MAX_HEAD_BYTES} bytes, one was expected behind the headers`);

@@ -14,4 +14,4 @@ export MALLOC_MMAP_THRESHOLD_=131072
 export MALLOC_TRIM_THRESHOLD_=131072
 
 # A new space that fits into a processor's cache: buffers are freed when it is collected, and with Node's 16 MiB they pile up.
-export NODE_OPTIONS="--max-semi-space-size=4 ${NODE_OPTIONS:-}"
+export NODE_OPTIONS="--max-semi-space-size=8 ${NODE_OPTIONS:-}"

@@ -18,7 +18,7 @@
  * `closed` after `wipe()` or `keepResume()`; `join`, `switchSeal`, `switchOpen`, `relayKey` in a wrong place
  * `out-of-order`.
  */
-import { ByteReader, equalBytes, putU64 } from "../bytes.ts";
+import { ByteReader, equalBytes, putU32, putU64 } from "../bytes.ts";
 import { StreamCounter } from "../counters.ts";
 import { kdf, labelled, transcript } from "../crypto/transcript.ts";
 import { ProtocolError, VaultError } from "../errors.ts";
@@ -134,9 +134,9 @@ export class SealedChannel {
     const { slot, next } = this.#seal;
     const paddedEnd = CLEAR_AT + paddedBytes(clearBytes);
     const frame = Buffer.allocUnsafe(paddedEnd + TAG_BYTES);
-    frame.writeUInt32BE(frame.length - HEADER_BYTES);
+    putU32(frame, frame.length - HEADER_BYTES, 0);
     putU64(frame, next, HEADER_BYTES);
-    frame.writeUInt32BE(clearBytes, CLEAR_AT);
+    putU32(frame, clearBytes, CLEAR_AT);
     const textAt = CLEAR_AT + LENGTH_BYTES;
     write(frame.subarray(textAt, textAt + clearBytes));
     frame.fill(0, textAt + clearBytes, paddedEnd);
@@ -161,7 +161,7 @@ export class SealedChannel {
     if (counter !== this.#open.next) {
       throw new ProtocolError("bad-counter", `counter ${counter} came, ${this.#open.next} was expected`);
     }
-    AAD.writeUInt32BE(body.length);
+    putU32(AAD, body.length, 0);
     body.copy(AAD, HEADER_BYTES, 0, COUNTER_BYTES);
     this.#unseal(counter, body.subarray(COUNTER_BYTES));
     this.#open.advance();

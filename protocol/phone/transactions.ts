@@ -4,6 +4,7 @@
  * Each sender counts its requests by CSeq, strictly rising; ACK and CANCEL repeat their INVITE's number. Answers match
  * by Call-ID, CSeq and method, and copy Via, From, To, Call-ID and CSeq (wire.md 3, Form).
  */
+import { viewOf } from "../bytes.ts";
 import { RisingCounter } from "../counters.ts";
 import { ProtocolError } from "../errors.ts";
 import { hex, type Method, type Party, type SipMessage, type SipRequest, type SipResponse } from "../sip.ts";
@@ -37,9 +38,6 @@ interface Pending {
   request: SipRequest;
   listener: AnswerListener;
 }
-
-/** No copy: a message is written before its maker goes on. */
-const viewOf = (body: Uint8Array = NOTHING): Buffer => Buffer.from(body.buffer, body.byteOffset, body.length);
 
 export class Transactions {
   readonly self: Party;
@@ -78,18 +76,23 @@ export class Transactions {
       callId: parts.callId ?? this.callId,
       cseq: { number: this.#nextCSeq++, method },
       ...(parts.feldfon === undefined ? {} : { feldfon: parts.feldfon }),
-      ...(body === undefined || body instanceof Uint8Array ? { body: viewOf(body) } : { body: NOTHING, pieces: body }),
+      ...(body === undefined || body instanceof Uint8Array
+        ? { body: viewOf(body ?? NOTHING) }
+        : { body: NOTHING, pieces: body }),
     };
     return this.#remember(request, listener);
   }
 
   /** ACK or CANCEL of an INVITE: its Via, its number (RFC 3261 §9.1, §13.2.2.4). */
   follow(invite: SipRequest, method: "ACK" | "CANCEL", body: Uint8Array, listener?: AnswerListener): SipRequest {
-    const { feldfon: _, ...head } = invite;
     const request: SipRequest = {
-      ...head,
+      type: "request",
       method,
+      uri: invite.uri,
       branch: method === "CANCEL" ? invite.branch : hex(BRANCH_BYTES),
+      from: invite.from,
+      to: invite.to,
+      callId: invite.callId,
       cseq: { number: invite.cseq.number, method },
       body: viewOf(body),
     };
@@ -108,7 +111,7 @@ export class Transactions {
       cseq: request.cseq,
       ...(feldfon === undefined ? {} : { feldfon }),
       ...(parts.retryAfterS === undefined ? {} : { retryAfterS: parts.retryAfterS }),
-      body: viewOf(parts.body),
+      body: viewOf(parts.body ?? NOTHING),
     };
   }
 
