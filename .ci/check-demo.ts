@@ -43,4 +43,5 @@ for (const call of result.calls) {
 assert.equal(seen.size, result.calls.length, "a call had the keys of another");
 for (const end of ["a", "b", "server"] as const) assert.match(result.vault[end], /^(memfd_secret|locked|degraded)$/);
 
-console.log(`demo: ${result.calls.length} calls, one root, keys erased on every side`);
+const vaults = Object.values(result.vault).join(", ");
+console.log(`demo: ${result.calls.length} calls, one root, keys erased on every side; vaults: ${vaults}`);

@@ -2,11 +2,11 @@
 
 # jemalloc, where Debian's package is there: what a storm of joins has freed goes back to the system after two seconds.
 # glibc keeps it in pieces, 20 KiB for each line that came meanwhile.
-for jemalloc in /usr/lib/*/libjemalloc.so.2; do
-  if [ -e "$jemalloc" ]; then
-    export LD_PRELOAD="$jemalloc" MALLOC_CONF=background_thread:true,dirty_decay_ms:2000,muzzy_decay_ms:0
-  fi
-done
+jemalloc=/usr/lib/$(uname -m)-linux-gnu/libjemalloc.so.2
+if [ -e "$jemalloc" ]; then
+  export LD_PRELOAD="$jemalloc${LD_PRELOAD:+ $LD_PRELOAD}"
+  export MALLOC_CONF=background_thread:true,dirty_decay_ms:2000,muzzy_decay_ms:0
+fi
 
 # glibc's own, where it serves: what is large goes back when it is freed.
 export MALLOC_ARENA_MAX=2

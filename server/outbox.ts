@@ -34,16 +34,10 @@ export const STALL_MS = 10_000;
 /** Handed to the socket at a time; so a line that takes 6.4 kB/s still shows progress. */
 const PIECE_BYTES = 64 * 1024;
 
-/** Those with something to say: one turn of the loop is enough for all of them. */
-let scheduled: Outbox[] = [];
-
-function flushScheduled(): void {
-  const now = scheduled;
-  scheduled = [];
-  for (const outbox of now) outbox.flush();
-}
-
 export class Outbox {
+  /** Those with something to say: one turn of the loop is enough for all of them. */
+  static #waiting: Outbox[] = [];
+
   readonly #wire: Wire;
   readonly #onDrop: (reason: DropReason) => void;
   readonly #clock: Clock;
@@ -104,11 +98,16 @@ export class Outbox {
   #schedule(): void {
     if (this.#scheduled || this.#writingBytes > 0) return;
     this.#scheduled = true;
-    if (scheduled.push(this) === 1) setImmediate(flushScheduled);
+    if (Outbox.#waiting.push(this) === 1) setImmediate(Outbox.#flushAll);
   }
 
-  /** For this file alone: the turn of the loop is over. */
-  flush(): void {
+  static #flushAll(): void {
+    const waiting = Outbox.#waiting;
+    Outbox.#waiting = [];
+    for (const outbox of waiting) outbox.#flush();
+  }
+
+  #flush(): void {
     this.#scheduled = false;
     if (this.#state === "over") return;
     if (this.#queue.length === 0) {
@@ -153,7 +152,7 @@ export class Outbox {
     }
     this.#writingBytes = 0;
     this.#moved = true;
-    if (this.#queue.length > 0 || this.#state === "ending") this.flush();
+    if (this.#queue.length > 0 || this.#state === "ending") this.#flush();
   };
 
   /** Each piece that goes gives the next one its time. One timer outlives many pieces: a wire that works never sees it. */

@@ -2,8 +2,8 @@
  * The half that lies on the card: 32 random bytes of mode 0600, made for one key and destroyed with it. Chips answer to
  * it; where there is no chip it is the whole secret.
  */
-import { randomBytes } from "node:crypto";
-import { type FileHandle, open, readFile, rename, rm } from "node:fs/promises";
+import { randomFillSync } from "node:crypto";
+import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { DeviceError } from "@feldfon/protocol/errors";
 
@@ -12,24 +12,27 @@ export const CARD_BYTES = 32;
 /** On the card before it returns. @throws {DeviceError} `no-device` */
 export async function makeCardHalf(path: string): Promise<void> {
   const temporary = `${path}.new`;
+  // In memory of its own: Node's pool is shared, and what lies there is written over by chance.
+  const half = randomFillSync(Buffer.alloc(CARD_BYTES));
   try {
     await withFile(temporary, "w", async (file) => {
-      await file.writeFile(randomBytes(CARD_BYTES));
+      await file.writeFile(half);
       await file.sync();
     });
     await rename(temporary, path);
     await withFile(dirname(path), "r", (folder) => folder.sync());
   } catch (cause) {
     throw new DeviceError("no-device", "the device's half of the key cannot be written to the card", { cause });
+  } finally {
+    half.fill(0);
   }
 }
 
-/** @throws {DeviceError} `no-device` */
+/** Reads none of it: that is the vault's. @throws {DeviceError} `no-device` */
 export async function checkCardHalf(path: string): Promise<void> {
-  const bytes = await readFile(path).catch(() => Buffer.alloc(0));
-  const whole = bytes.length === CARD_BYTES;
-  bytes.fill(0);
-  if (!whole) throw new DeviceError("no-device", "the file beside the key that it was sealed with is missing");
+  const about = await stat(path).catch(() => undefined);
+  if (about?.size !== CARD_BYTES)
+    throw new DeviceError("no-device", "the file beside the key that it was sealed with is missing");
 }
 
 export async function destroyCardHalf(path: string): Promise<void> {

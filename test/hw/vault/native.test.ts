@@ -16,6 +16,7 @@ import { builtLibcrypto } from "../../fuzz/targets.ts";
 import { testKeyPair } from "../../keys.ts";
 import { CHEAP, DURESS, PIN, type } from "../../pins.ts";
 import { refuses, vaultContract } from "./contract.ts";
+import { noble } from "./noble.ts";
 import { sealedKeyContract } from "./sealed-key-contract.ts";
 import { masterOfEpoch, PROFILE } from "./voice-keys.ts";
 import { wycheproof } from "./wycheproof.ts";
@@ -39,6 +40,7 @@ if (!built) {
   vaultContract("the native vault", () => new NativeVault({ slotsMax: 4_096 }));
   sealedKeyContract("the native vault", () => new NativeVault({ pinCost: CHEAP }));
   wycheproof("the native vault", () => new NativeTestingVault());
+  noble("the native vault", () => new NativeTestingVault());
   describe("the native vault", nativeVault);
   describe("voice of the native vault", nativeVoice);
 }
