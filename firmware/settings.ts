@@ -2,7 +2,7 @@
  * What a handset keeps on its card, besides its key: the settings and the last head of the directory.
  *
  *     DATA/settings.json    server, port, server's fingerprint, name, language, enrolment code, direct, PIN or not
- *     DATA/key              the key pair (the vault's file); beside it what line/key-store.ts counts and ties it to
+ *     DATA/key.pem          the key pair (the vault's file); beside it what line/key-store.ts counts and ties it to
  *     DATA/last-head        HEAD (184) | signature (512), wire.md DIRECTORY
  *     DATA/evidence/        two stories of one server, one file each
  *
@@ -276,7 +276,7 @@ export class LastHead {
 export function pathsIn(folder: string): { settings: string; key: string; lastHead: string; evidence: string } {
   return {
     settings: join(folder, "settings.json"),
-    key: join(folder, "key"),
+    key: join(folder, "key.pem"),
     lastHead: join(folder, "last-head"),
     evidence: join(folder, "evidence"),
   };

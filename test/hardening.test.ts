@@ -39,7 +39,7 @@ const programs: readonly Program[] = [
   {
     name: "feldfon-handset",
     main: path.join(ROOT, "firmware/main.ts"),
-    key: "key",
+    key: "key.pem",
     flags: [
       "--board",
       "terminal",

@@ -1,7 +1,7 @@
 /**
  * The handset's key on its card, behind a PIN: how often it may be tried, how long to wait, and when it is gone.
  *
- *     FOLDER/key       sealed (hw/vault/README.md, "Keys at rest"), or PKCS#8 in the clear without a PIN
+ *     FOLDER/key.pem   sealed (hw/vault/README.md, "Keys at rest"), or PKCS#8 in PEM without a PIN
  *     FOLDER/tries     how many tries were begun since the last good one; missing: none
  *     FOLDER/device    half of the device's secret (hw/device-secret)
  *
@@ -306,7 +306,7 @@ async function wipe({ path, devices }: KeyStoreOptions, triesPath: string): Prom
   removeTries(triesPath);
 }
 
-/** What a process left that ended while it saved: `key.<random>`; the file itself is whole. */
+/** What a process left that ended while it saved: `key.pem.<random>`; the file itself is whole. */
 function removeHalfWritten(path: string): void {
   const folder = dirname(path);
   const left = readdirSync(folder).filter(

@@ -72,7 +72,7 @@ export class Stage {
     const { port, fingerprint } = this.household.server;
     const data = join(this.#folder, name);
     mkdirSync(data, { mode: 0o700 });
-    copyFileSync(await keyPath(4), join(data, "key"));
+    copyFileSync(await keyPath(4), join(data, "key.pem"));
     const program = new Program(name, "firmware/main.ts", [
       ...["--board", "laptop", "--json", "--language", "en", "--name", name, "--data", data],
       ...["--server", `127.0.0.1:${port}`, "--server-key", fingerprint],

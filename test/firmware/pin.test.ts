@@ -94,7 +94,7 @@ describe("a handset with a PIN", function () {
   it("asks for one at its first start, makes its key and connects", async () => {
     await start("Anna");
     await choose();
-    assert.match(await readFile(path.join(folder, "Anna/key"), "latin1"), /^FFKEY/);
+    assert.match(await readFile(path.join(folder, "Anna/key.pem"), "latin1"), /^FFKEY/);
     await connect();
   });
 
@@ -170,8 +170,8 @@ describe("a handset with a PIN", function () {
   it("gives the key that a handset has already a PIN, and --no-pin does not take it away", async () => {
     const data = path.join(folder, "Chen");
     await mkdir(data, { mode: 0o700 });
-    await copyFile(await keyPath(1), path.join(data, "key"));
-    await chmod(path.join(data, "key"), 0o600);
+    await copyFile(await keyPath(1), path.join(data, "key.pem"));
+    await chmod(path.join(data, "key.pem"), 0o600);
     await start("Chen", "--no-pin");
     program.send("key #");
     const about = await program.next("about", (line) => line.type === "event" && line.event === "about");

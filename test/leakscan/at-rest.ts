@@ -22,7 +22,7 @@ const DEVICE_FILE = `${SEALED}/device`;
 /** One file at one moment. */
 export interface FileLook {
   moment: string;
-  /** Below the folder of all, e.g. `anna/key`. */
+  /** Below the folder of all, e.g. `anna/key.pem`. */
   file: string;
   place: Place;
 }

@@ -8,7 +8,7 @@ import { keyPath } from "../keys.ts";
 
 /** Of the key pool, no two with a prime in common. */
 const KEYS = { server: 0, anna: 5, ben: 14 } as const;
-const KEY_FILES = { server: "server-key.pem", anna: "key", ben: "key" } as const;
+const KEY_FILES = { server: "server-key.pem", anna: "key.pem", ben: "key.pem" } as const;
 const STOP_POLL_MS = 2;
 const SCREEN_MS = 200;
 const MOST_PRESSES = 20;

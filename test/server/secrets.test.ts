@@ -44,9 +44,6 @@ function asBytes(text: string): Buffer {
   return Buffer.from(text);
 }
 
-/** Where a private key lies, in the clear: these handsets have no PIN. */
-const KEY_FILES = ["key", "server-key.pem"];
-
 describe("what three processes leave behind after a call", function () {
   this.timeout(60_000);
   let desk: OperatorsDesk;
@@ -71,8 +68,8 @@ describe("what three processes leave behind after a call", function () {
   async function handset(name: string, keyNumber: number): Promise<Program> {
     const data = path.join(folder, "handsets", name);
     await mkdir(data, { recursive: true, mode: 0o700 });
-    await copyFile(await keyPath(keyNumber), path.join(data, "key"));
-    await chmod(path.join(data, "key"), 0o600);
+    await copyFile(await keyPath(keyNumber), path.join(data, "key.pem"));
+    await chmod(path.join(data, "key.pem"), 0o600);
     const { flags, env } = await watching(name);
     const program = new Program(
       name,
@@ -206,7 +203,7 @@ describe("what three processes leave behind after a call", function () {
   it("no secret is in any file of a handset, during the call or after", () => {
     const forms = secrets().flatMap(formsOf);
     for (const files of [duringCall.handsets, atEnd.handsets]) {
-      for (const name of NAMES) assert.ok(files.has(path.join(name, "key")), "the folder was looked into");
+      for (const name of NAMES) assert.ok(files.has(path.join(name, "key.pem")), "the folder was looked into");
       assertNowhere(files, forms, "a secret");
     }
   });
@@ -216,7 +213,7 @@ describe("what three processes leave behind after a call", function () {
     const all = Object.values(own).flat();
     assertNowhere(await said(), all, "a private key");
     for (const files of [atEnd.server, atEnd.handsets]) {
-      const others = new Map([...files].filter(([name]) => !KEY_FILES.includes(path.basename(name))));
+      const others = new Map([...files].filter(([name]) => !name.endsWith("key.pem")));
       assertNowhere(others, all, "a private key");
     }
   });

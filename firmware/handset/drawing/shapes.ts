@@ -114,6 +114,22 @@ export const MARK_SHAPES: Readonly<Record<Mark, Shape>> = {
   ],
 };
 
+/** What has not come yet: a step, a digit. */
+const SMALL_DOT: Shape = [
+  "............",
+  "............",
+  "............",
+  "............",
+  ".....##.....",
+  "....####....",
+  "....####....",
+  ".....##.....",
+  "............",
+  "............",
+  "............",
+  "............",
+];
+
 export const STEP_SHAPES: Readonly<Record<"done" | "now" | "open", Shape>> = {
   done: [
     "............",
@@ -143,20 +159,7 @@ export const STEP_SHAPES: Readonly<Record<"done" | "now" | "open", Shape>> = {
     "..#.........",
     "............",
   ],
-  open: [
-    "............",
-    "............",
-    "............",
-    "............",
-    ".....##.....",
-    "....####....",
-    "....####....",
-    ".....##.....",
-    "............",
-    "............",
-    "............",
-    "............",
-  ],
+  open: SMALL_DOT,
 };
 
 /** What goes on, at twice its size: off, an arrow out, waves, an arrow in, a lock that closes, a stop, a voice, a question. */
@@ -427,18 +430,5 @@ export const DOT_SHAPES: Readonly<Record<"typed" | "open", Shape>> = {
     "..########..",
     "....####....",
   ],
-  open: [
-    "............",
-    "............",
-    "............",
-    "............",
-    ".....##.....",
-    "....####....",
-    "....####....",
-    ".....##.....",
-    "............",
-    "............",
-    "............",
-    "............",
-  ],
+  open: SMALL_DOT,
 };

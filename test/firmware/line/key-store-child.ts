@@ -49,7 +49,7 @@ vault.loadSealedKeyPair = async (...given) => {
   if (at === "opened") end();
   return unlocked;
 };
-const path = join(folder, "key");
+const path = join(folder, "key.pem");
 const devices = [new FileBinding(join(folder, "device"))];
 let hours = 0;
 const now = () => ++hours * 3_600_000; // no wait is long enough to be seen

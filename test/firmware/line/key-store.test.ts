@@ -29,7 +29,7 @@ describe("the key store", () => {
 
   beforeEach(async () => {
     folder = await mkdtemp(join(tmpdir(), "feldfon-key-"));
-    path = join(folder, "key");
+    path = join(folder, "key.pem");
     vault = new NodeVault({ pinCost: CHEAP });
     seconds = 0;
   });
@@ -77,7 +77,7 @@ describe("the key store", () => {
     const again = await (await open({ withPin: false })).unlock();
     assert(again.is === "open");
     assert.deepEqual(again.pair.spki, pair.spki);
-    assert.deepEqual(await files(), ["key"]);
+    assert.deepEqual(await files(), ["key.pem"]);
   });
 
   it("makes a key behind a PIN and finds it again with that PIN only", async function () {
@@ -93,7 +93,7 @@ describe("the key store", () => {
     assert(found.is === "open");
     assert.deepEqual(found.pair.spki, pair.spki);
     assert.deepEqual(store.tries, { left: 10, waitS: 0 });
-    assert.deepEqual(await files(), ["device", "key"]);
+    assert.deepEqual(await files(), ["device", "key.pem"]);
     for (const name of await files()) assert.equal((await stat(join(folder, name))).mode & 0o777, 0o600);
   });
 
@@ -109,7 +109,7 @@ describe("the key store", () => {
     const { store, pair } = await sealed();
     assert.deepEqual(pair.spki, (await testKeyPair(vault, 0)).spki);
     assert.equal(store.kind, "sealed");
-    assert.deepEqual(await files(), ["device", "key"]);
+    assert.deepEqual(await files(), ["device", "key.pem"]);
     // Beyond the public modulus and exponent, which take 550 bytes at most.
     const needles = Array.from({ length: 100 }, (_, piece) => der.subarray(600 + 16 * piece, 616 + 16 * piece));
     for (const name of await files()) {
@@ -272,7 +272,7 @@ describe("the key store", () => {
     await copyFile(await keyPath(0), `${path}.0123456789abcdef`);
     await writeFile(`${path}.backup`, "somebody else's");
     const store = await open();
-    assert.deepEqual(await files(), ["device", "key", "key.backup"]);
+    assert.deepEqual(await files(), ["device", "key.pem", "key.pem.backup"]);
     assert.equal((await attempt(store, PIN)).is, "open");
   });
 
@@ -360,7 +360,7 @@ describe("the key store", () => {
         const { kind } = await open();
         assert.equal(kind, gone ? "none" : kind, `step ${step}`);
         gone ||= kind === "none";
-        assert.deepEqual((await files()).includes("key"), !gone, `step ${step}`);
+        assert.deepEqual((await files()).includes("key.pem"), !gone, `step ${step}`);
         if (gone) assert.deepEqual(await files(), [], `step ${step}`);
       });
       assert.deepEqual([answer, gone], ["wiped", true]);
