@@ -14,7 +14,7 @@
  *     handshake --ch--> "connect" keys --join(): j--> "joined" keys, one direction at a time --keepResume()--> ticket
  *
  * What throws what: `open` ProtocolError `bad-counter`, `bad-tag`, `malformed` (the line is to be closed, its
- * secrets wiped by the caller; a frame that did not open moved nothing); `seal` `frame-too-long`; every method
+ * secrets wiped by the caller; a frame that did not open moved nothing); `sealFrame` `frame-too-long`; every method
  * `closed` after `wipe()` or `keepResume()`; `join`, `switchSeal`, `switchOpen`, `relayKey` in a wrong place
  * `out-of-order`.
  */
@@ -118,16 +118,9 @@ export class SealedChannel {
   }
 
   /**
-   * @param clear a whole SIP message
-   * @returns a whole frame body. @throws {ProtocolError} `frame-too-long` above `MAX_CLEAR_BYTES`, `closed`
-   */
-  seal(clear: Uint8Array): Buffer {
-    return this.sealFrame(clear.length, (place) => place.set(clear)).subarray(HEADER_BYTES);
-  }
-
-  /**
    * @param clearBytes of the SIP message. @param write puts it into its place, where it is sealed
-   * @returns the whole frame, its header too: no byte of it is copied. @throws {ProtocolError} as `seal`
+   * @returns the whole frame, its header too: no byte of it is copied. @throws {ProtocolError}
+   *   `frame-too-long` above `MAX_CLEAR_BYTES`, `closed`
    */
   sealFrame(clearBytes: number, write: (place: Buffer) => void): Buffer {
     this.#maySeal(clearBytes);

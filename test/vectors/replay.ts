@@ -13,6 +13,7 @@ import { PublicKey } from "@feldfon/protocol/identity";
 import { parseSip, type SipMessage } from "@feldfon/protocol/sip";
 import type { Ephemeral, KeyPair, Slot } from "@feldfon/protocol/vault";
 import { AnyTestingVault, type TestingVault } from "@feldfon/vault/testing";
+import { seal } from "../protocol/channel/ends.ts";
 import { bytesOf, type Recorded, readVectors } from "./files.ts";
 
 /** What a vault would have drawn at random; each is given out once. */
@@ -170,9 +171,9 @@ export class Replay {
     const to: Side = from === "client" ? "server" : "client";
     const message = bytesOf(record, "message");
     for (let skipped = (record.skipped as number) ?? 0; skipped > 0; skipped--) {
-      ends[to].open(ends[from].seal(Buffer.alloc(0)));
+      ends[to].open(seal(ends[from], Buffer.alloc(0)));
     }
-    const frame = ends[from].seal(message);
+    const frame = seal(ends[from], message);
     assert.deepEqual(frame, bytesOf(record, "frame"), `${name}: frame ${record.counter} of the ${from}`);
     const secret = record.what === "secret";
     if (secret) join(ends.server, ends.vaults.server.import("derive", bytesOf(ends.record, "serverSecret")));

@@ -24,6 +24,7 @@ import {
   newServer,
   repeating,
   rewrite,
+  seal,
   sevens,
   shared,
   signOne,
@@ -68,7 +69,7 @@ describe("Channel: handshake, both ends face to face", () => {
     const [one, two] = [await handshake(ends), await handshake(ends)];
     assert.notDeepEqual(one.client.th, two.client.th);
     assert.equal(
-      codeOf(() => two.server.open(one.client.seal(Buffer.from("ping")))),
+      codeOf(() => two.server.open(seal(one.client, Buffer.from("ping")))),
       "bad-tag",
     );
     for (const { client, server } of [one, two]) {
@@ -141,7 +142,7 @@ describe("Channel: handshake, both ends face to face", () => {
   it("puts no secret on the wire", async () => {
     const births = [ends.client, ends.server].map(({ vault }) => vault.births.length);
     const { m1, answer, m4, client, server } = await handshake(ends);
-    const wire = Buffer.concat([m1, answer, m4, client.seal(Buffer.from("a")), server.seal(Buffer.from("b"))]);
+    const wire = Buffer.concat([m1, answer, m4, seal(client, Buffer.from("a")), seal(server, Buffer.from("b"))]);
     for (const [n, { vault }] of [ends.client, ends.server].entries()) {
       const made = vault.births.slice(births[n]!);
       assert.ok(made.length >= 5);
@@ -550,7 +551,7 @@ describe("Channel: handshake, both ends face to face", () => {
         return { server, answer: server.offer(m3) };
       };
       const { m4, channel } = await client.receive(waiting().answer);
-      const first = channel.seal(Buffer.from("join"));
+      const first = seal(channel, Buffer.from("join"));
       let opened = 0;
       for (const at of m4.keys()) {
         let other: SealedChannel | undefined;
@@ -559,7 +560,10 @@ describe("Channel: handshake, both ends face to face", () => {
         });
         if (other) {
           opened++;
-          const codes = [codeOf(() => other!.open(Buffer.from(first))), codeOf(() => channel.open(other!.seal(first)))];
+          const codes = [
+            codeOf(() => other!.open(Buffer.from(first))),
+            codeOf(() => channel.open(seal(other!, first))),
+          ];
           assert.deepEqual(codes, ["bad-tag", "bad-tag"], `byte ${at}`);
           other.wipe();
         } else assert.ok(["unauthentic", "bad-sip", "out-of-order"].includes(code!), `byte ${at}: ${code}`);
@@ -653,7 +657,7 @@ describe("Channel: handshake, both ends face to face", () => {
       "out-of-order",
     );
     assert.equal(
-      codeOf(() => openingOf(client.seal(u32(0)))),
+      codeOf(() => openingOf(seal(client, u32(0)))),
       "bad-sip",
     );
     client.wipe();

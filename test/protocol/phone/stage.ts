@@ -39,6 +39,7 @@ import { encodeSip, hex, parseSip, type SipMessage, sipWriter } from "@feldfon/p
 import type { KeyPair } from "@feldfon/protocol/vault";
 import { type TestingVault, testingVault } from "@feldfon/vault/testing";
 import { testKeyPair } from "../../keys.ts";
+import { seal } from "../channel/ends.ts";
 
 /** The two ends of a line. */
 export type End = "handset" | "server";
@@ -454,7 +455,7 @@ export class StageHandset {
   /** Says this on the line, truly sealed, whatever its order. */
   speak(from: End, message: SipMessage): void {
     const channel = from === "handset" ? this.line!.channel : this.serverLine!.channel;
-    this.wire.push({ from, body: channel.seal(encodeSip(message)) });
+    this.wire.push({ from, body: seal(channel, encodeSip(message)) });
   }
 
   /** A channel as M1..M4 or R1, R2 leave it, made of a secret that both ends are given: a line in no time. */
@@ -615,14 +616,14 @@ export class StageHandset {
 
 /** Notes what an end says before it is sealed, and lets a test say something else. */
 function tap(channel: SealedChannel, from: End, wire: Wire): void {
-  const seal = channel.sealFrame.bind(channel);
+  const sealFrame = channel.sealFrame.bind(channel);
   channel.sealFrame = (clearBytes, write) => {
     const clear = Buffer.alloc(clearBytes);
     write(clear);
     const message = wire.edit({ from, message: parseSip(clear) });
     wire.spoken.push({ from, message });
     const edited = sipWriter(message);
-    return seal(edited.bytes, edited.write);
+    return sealFrame(edited.bytes, edited.write);
   };
 }
 
