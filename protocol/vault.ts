@@ -38,7 +38,8 @@ export interface VaultStatus {
   library: string;
   slotsInUse: number;
   slotsMax: number;
-  randomness: string;
+  /** What the library's generator is seeded by: the kernel (getrandom), and /dev/hwrng beside it where that can be read. */
+  randomness: "kernel" | "kernel+hwrng";
   /** Why the protection is no better. */
   because?: string;
   /** Locked memory, shared by all vaults of the process. */

@@ -216,6 +216,7 @@ describe("hardening", function () {
     assert.equal(about.uid, /fingerprint (\w+)/.exec(handset.said())![1]);
     assert.equal(about.version, JSON.parse(readFileSync(path.join(ROOT, "firmware/package.json"), "utf8")).version);
     assert.equal(about.inspector, false);
+    assert.match(about.randomness, /^kernel(\+hwrng)?$/);
     if (!NATIVE) return;
     assert.equal(about.coreDumps, false);
     assert.match(about.protection, /^(memfd_secret|locked)$/);

@@ -7,7 +7,7 @@
  */
 import type { Uid } from "@feldfon/protocol/identity";
 import type { ConnectStep, UpdateStep } from "@feldfon/protocol/phone/orders";
-import type { DeviceSecretKind } from "@feldfon/protocol/vault";
+import type { DeviceSecretKind, VaultStatus } from "@feldfon/protocol/vault";
 import type { Tone } from "@feldfon/voice/port";
 
 /** What a PIN is typed for: the first two at the first start or a change, the next two for the PIN that erases. */
@@ -83,6 +83,8 @@ export interface AboutShown {
   library: string;
   /** Locked memory of the vault; none while it is degraded. */
   arena?: { bytes: number; usedBytes: number };
+  /** What random numbers come from, in the vault's own words. */
+  randomness: VaultStatus["randomness"];
   /** Whether a crash, or somebody else, may leave this process's memory in a file. */
   coreDumps: boolean;
   /** Whether Node's inspector can be opened from outside. */

@@ -87,6 +87,7 @@ export interface Screen {
 
 type Content = Pick<Screen, "name" | "title" | "blocks"> & Partial<Pick<Screen, "tone" | "pad" | "facts">>;
 
+const MEBIBYTE = 2 ** 20;
 const LIST_ROWS = 5;
 /** Lines that changes may take beside a mark, and beside a mark and two roots. */
 const CHANGE_LINES = 7;
@@ -291,11 +292,12 @@ function about(state: State, shown: AboutShown | undefined, texts: Texts): Conte
   const content = { name: "about", title: words.title };
   if (!shown) return { ...content, blocks: [name({ name: state.ownName })] };
   const { arena, protection } = shown;
+  const library = shown.library.split(" ").slice(0, 2).join(" ");
   const lines = [
     fill(words.key, { digits: shortRoot(shown.uid.slice(0, 12)) }),
     ...(isProtection(protection) ? [texts.verified.protection[protection]] : []),
-    ...(arena ? [fill(words.arena, { used: mebibytes(arena.usedBytes), all: mebibytes(arena.bytes) })] : []),
-    fill(words.library, { library: shown.library.split(" ").slice(0, 2).join(" ") }),
+    arena ? `${library}, ${(arena.usedBytes / MEBIBYTE).toFixed(1)}/${arena.bytes / MEBIBYTE} MiB` : library,
+    words.randomness[shown.randomness],
     ...(shown.coreDumps ? [words.coreDumps] : []),
     ...(shown.inspector ? [words.inspector] : []),
     ...(shown.coreDumps || shown.inspector ? [] : [words.closed]),
@@ -672,10 +674,6 @@ export function shortRoot(root: string): string {
 
 function isProtection(word: string): word is keyof Texts["verified"]["protection"] {
   return Object.hasOwn(TEXTS.en.verified.protection, word);
-}
-
-function mebibytes(bytes: number): string {
-  return (bytes / 2 ** 20).toFixed(1);
 }
 
 /** 0:07, 12:34, 1:02:03 */

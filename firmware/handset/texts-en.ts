@@ -195,8 +195,7 @@ export const en: Texts = {
   about: {
     title: "About this phone",
     key: "Key {digits}",
-    arena: "{used} of {all} MiB in use",
-    library: "Library {library}",
+    randomness: { kernel: "Random: kernel", "kernel+hwrng": "Random: kernel and chip" },
     closed: "No dumps, no inspector",
     coreDumps: "Core dumps possible!",
     inspector: "Inspector possible!",

@@ -142,14 +142,13 @@ export const zh: Texts = {
   about: {
     title: "关于本机",
     key: "密钥 {digits}",
-    arena: "已用 {used} / {all} MiB",
-    library: "密码库 {library}",
+    randomness: { kernel: "随机数：内核", "kernel+hwrng": "随机数：内核加芯片" },
     closed: "内存转储与调试器：已关",
     coreDumps: "可能有内存转储！",
     inspector: "可能打开调试器！",
     version: "版本 {version}",
-    pin: { set: "PIN码：已设（{device}）", none: "PIN码：无" },
-    device: { tpm: "加TPM芯片", "firmware-crypto": "加本机树莓派", otp: "加树莓派熔丝", none: "仅存储卡" },
+    pin: { set: "PIN码{device}", none: "PIN码：无" },
+    device: { tpm: "＋TPM芯片", "firmware-crypto": "＋本机树莓派", otp: "＋树莓派熔丝", none: "：仅存储卡" },
   },
 
   connecting: { title: "正在连接", again: "正在重连", resuming: "正在恢复原线路。" },

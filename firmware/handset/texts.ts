@@ -5,7 +5,7 @@
  */
 import type { Button } from "@feldfon/hw/buttons/port";
 import type { ConnectStep, UpdateStep } from "@feldfon/protocol/phone/orders";
-import type { DeviceSecretKind } from "@feldfon/protocol/vault";
+import type { DeviceSecretKind, VaultStatus } from "@feldfon/protocol/vault";
 import type { Fault } from "./faults.ts";
 import type { CallEnd, PinPurpose, PinRefusal } from "./link.ts";
 import type { Action, Ending } from "./machine.ts";
@@ -63,8 +63,7 @@ export interface Texts {
   readonly about: {
     readonly title: string;
     readonly key: string;
-    readonly arena: string;
-    readonly library: string;
+    readonly randomness: Readonly<Record<VaultStatus["randomness"], string>>;
     /** What others may do to the process: neither of both, or which. */
     readonly closed: string;
     readonly coreDumps: string;

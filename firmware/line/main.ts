@@ -129,11 +129,12 @@ function take(command: Command): void {
 }
 
 function about(uid: Uid): AboutShown {
-  const { protection, library, arena, coreLimitBytes, dumpable } = vault.status();
+  const { protection, library, arena, randomness, coreLimitBytes, dumpable } = vault.status();
   return {
     uid,
     protection,
     library,
+    randomness,
     ...(arena && { arena: { bytes: arena.bytes, usedBytes: arena.usedBytes } }),
     // A process that is not dumpable leaves no core either, whatever the limit.
     coreDumps: dumpable !== false && coreLimitBytes !== 0,

@@ -209,9 +209,7 @@ export class NativeVault implements Vault {
       library: now.library,
       slotsInUse: now.slotsInUse,
       slotsMax: now.slotsMax,
-      randomness: now.hardwareRandomness
-        ? "OpenSSL, seeded by getrandom and /dev/hwrng"
-        : "OpenSSL, seeded by getrandom",
+      randomness: now.hardwareRandomness ? "kernel+hwrng" : "kernel",
       arena: { bytes: now.arenaBytes, usedBytes: now.arenaUsedBytes, peakBytes: now.arenaPeakBytes },
       coreLimitBytes: limitOf(now.coreLimitBytes),
       dumpable: now.dumpable,

@@ -126,7 +126,7 @@ export class NodeVault implements Vault {
       library: `OpenSSL ${process.versions.openssl}`,
       slotsInUse: this.#slotsInUse,
       slotsMax: this.#slotsMax,
-      randomness: "OpenSSL, seeded by getrandom",
+      randomness: "kernel",
       ...(this.#because !== undefined && { because: this.#because }),
       ...(cores && { coreLimitBytes: cores.soft }),
     };

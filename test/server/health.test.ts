@@ -11,7 +11,7 @@ const readings: Readings = {
   relays: 2,
   relayPackets: { passed: 50, forged: 3 },
   relayBytes: 34_000,
-  vault: { protection: "degraded", library: "OpenSSL", slotsInUse: 9, slotsMax: 100, randomness: "os" },
+  vault: { protection: "degraded", library: "OpenSSL", slotsInUse: 9, slotsMax: 100, randomness: "kernel" },
 };
 
 describe("Health port", () => {

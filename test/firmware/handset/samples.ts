@@ -59,6 +59,7 @@ export const ABOUT: AboutShown = {
   protection: "memfd_secret",
   library: "OpenSSL 3.5.7 9 Jun 2026",
   arena: { bytes: 4_194_304, usedBytes: 413_000 },
+  randomness: "kernel+hwrng",
   coreDumps: false,
   inspector: false,
   version: "0.1.0",
@@ -67,7 +68,13 @@ export const ABOUT: AboutShown = {
 };
 const { arena: _, deviceSecret: __, ...WITHOUT_ARENA } = ABOUT;
 /** Where the addon was not built. */
-export const ABOUT_DEGRADED: AboutShown = { ...WITHOUT_ARENA, protection: "degraded", coreDumps: true, pin: false };
+export const ABOUT_DEGRADED: AboutShown = {
+  ...WITHOUT_ARENA,
+  protection: "degraded",
+  randomness: "kernel",
+  coreDumps: true,
+  pin: false,
+};
 
 export function press(button: "connect" | "call" | "hang-up" | "update"): Event {
   return { event: "press", button };

@@ -37,7 +37,7 @@ typedef struct test {
 } test;
 
 extern const test kernel_tests[], arena_tests[], operation_tests[], voice_tests[], memory_tests[], thread_tests[],
-    at_rest_tests[];
+    at_rest_tests[], command_tests[];
 
 /* PKCS#8 in PEM, mode 0600, two different keys. */
 extern const char *key_files[2];

@@ -1,6 +1,6 @@
 /*
  * Runs all tests, or those whose name contains the third argument: core-test KEY.pem KEY.pem [PART]
- * With --emulated in its place those are left out that ask the kernel about memory.
+ * With --emulated in its place those are left out that ask the kernel about memory, or for vfork.
  */
 #include <signal.h>
 #include <sys/wait.h>
@@ -106,10 +106,10 @@ int main(int count, char **arguments) {
   const char *part = count > 3 ? arguments[3] : NULL;
   int is_emulated = part && strcmp(part, "--emulated") == 0;
   if (is_emulated) part = NULL;
-  const test *suites[] = {kernel_tests, arena_tests, operation_tests, voice_tests, memory_tests, thread_tests,
-                          at_rest_tests};
+  const test *suites[] = {kernel_tests, command_tests, arena_tests, operation_tests, voice_tests, memory_tests,
+                          thread_tests, at_rest_tests};
   const size_t count_of_suites = sizeof suites / sizeof *suites;
   int failures = 0;
-  for (size_t at = is_emulated ? 1 : 0; at < count_of_suites; at++) failures += run_all(suites[at], part);
+  for (size_t at = is_emulated ? 2 : 0; at < count_of_suites; at++) failures += run_all(suites[at], part);
   return failures > 0;
 }
