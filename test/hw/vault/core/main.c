@@ -110,6 +110,7 @@ int main(int count, char **arguments) {
                           thread_tests, at_rest_tests};
   const size_t count_of_suites = sizeof suites / sizeof *suites;
   int failures = 0;
+  printf("# pages of %ld bytes\n", sysconf(_SC_PAGESIZE));
   for (size_t at = is_emulated ? 2 : 0; at < count_of_suites; at++) failures += run_all(suites[at], part);
   return failures > 0;
 }
