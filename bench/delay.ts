@@ -1,50 +1,47 @@
 /**
  * Delay of the server's loop at 200 joins a second with 1,000 present, each join on disk before it is answered.
  *
- * 600 more handsets join, leave and join again, so that every join is a new row, a new head and a delta for everyone.
- * The driver steps back (nice 19): on a small machine it would otherwise take the time it measures. Its handsets sign and
- * open with quick keys, read the beginning of long frames and recompute no root (load/quick-vault.ts, trusting-follower.ts):
- * the server sees and does the same.
+ *     load/remote.ts: 700 who stay
+ *     load/remote.ts: 600 who come and go     load/server.ts: the product
+ *
+ * Whoever joins has left before, so every join is a new row, a new head and a delta for everyone; 700 are present at the
+ * beginning of a round and 1,300 at its end.
+ *
+ * The handsets sign and open with quick keys, read the beginning of long frames and recompute no root
+ * (load/quick-vault.ts, trusting-follower.ts): the server sees and does the same.
  */
-import { constants, setPriority } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
-import { makeCrowd, offered } from "./load/crowd.ts";
 import { atMost, median, round, stated } from "./load/figures.ts";
-import { QuickVault } from "./load/quick-vault.ts";
+import { RemoteCrowd } from "./load/remote-crowd.ts";
 import { ServerProcess } from "./load/server-process.ts";
 import type { Figure } from "./main.ts";
 
-const PRESENT = 1_000;
-const JOINERS = 600;
+const STAYING = 700;
+const COMING = 600;
 const JOINS_PER_S = 200;
-/** The last joiners' own time is in it. */
+/** From the first that is in the loop to the last; whoever comes last waits for all deltas that are on their way. */
 const REACHED_PER_S = 180;
 const ROUNDS = 5;
 const WANTED_P99_MS = 10;
 
 export async function run(): Promise<{ name: "delay"; figures: Figure[] }> {
-  const vault = new QuickVault();
   const server = await ServerProcess.start();
-  const present = await makeCrowd(vault, server.place, { from: 1, count: PRESENT });
-  const joiners = await makeCrowd(vault, server.place, { from: 1 + PRESENT, count: JOINERS });
-  setPriority(constants.priority.PRIORITY_LOW);
-  await offered(present, JOINS_PER_S, (handset) => handset.join());
+  const staying = await RemoteCrowd.start(server.place, { from: 1, count: STAYING });
+  const coming = await RemoteCrowd.start(server.place, { from: 1 + STAYING, count: COMING });
+  await staying.ask("join", JOINS_PER_S);
 
   const rounds = { p50: [] as number[], p99: [] as number[], max: [] as number[], perS: [] as number[] };
   for (let turn = 0; turn <= ROUNDS; turn++) {
     await pause(1_000);
     await server.ask("delay");
-    const beganMs = performance.now();
-    await offered(joiners, JOINS_PER_S, (handset) => handset.join());
-    const perS = (JOINERS * 1_000) / (performance.now() - beganMs);
+    const { donePerS } = await coming.ask("join", JOINS_PER_S);
     const { p50, p99, max } = await server.ask("delay");
-    await offered(joiners, 500, (handset) => handset.leave());
+    await coming.ask("leave", 500);
     if (turn === 0) continue; // Warm-up.
-    for (const [name, value] of Object.entries({ p50, p99, max, perS })) rounds[name as "p50"].push(value);
+    for (const [name, value] of Object.entries({ p50, p99, max, perS: donePerS })) rounds[name as "p50"].push(value);
   }
-  for (const handset of [...present, ...joiners]) handset.close();
+  await Promise.all([staying.stop(), coming.stop()]);
   await server.stop();
-  vault.wipeAll();
   const p99 = median(rounds.p99);
   const perS = median(rounds.perS);
   return {

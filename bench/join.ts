@@ -1,9 +1,13 @@
 /**
  * Server CPU of one proven join with 100 present, beside a bare mutual TLS handshake of Node's with RSA-4096.
  *
- *     this process: handsets     M1..M4, join, secret, phonebook; all that are here get the delta
- *       |-- load/server.ts       the product, each join on disk before it is answered
- *       '-- load/tls-peer.ts     mutual TLS and one echo
+ *     load/remote.ts: those who come and go     M1..M4, join, secret, phonebook; all that are here get the delta
+ *     load/remote.ts: those who stay
+ *       |-- load/server.ts                      the product, each join on disk before it is answered
+ *     this process
+ *       '-- load/tls-peer.ts                    mutual TLS and one echo
+ *
+ * 150 come in a round, so 100 present are 25 at its beginning and 175 at its end.
  *
  * CPU is user and system time of the server process alone, its threads included. Rounds alternate. Between rounds the
  * joiners leave, which is not counted. With 1,000 present the figure is stated: then the deltas cost more than the join.
@@ -20,17 +24,18 @@ import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { connect } from "node:tls";
 import { promisify } from "node:util";
-import { makeCrowd, offered } from "./load/crowd.ts";
+import { offered } from "./load/crowd.ts";
 import { atMost, median, stated } from "./load/figures.ts";
-import type { LoadHandset } from "./load/handset.ts";
-import { QuickVault } from "./load/quick-vault.ts";
+import { RemoteCrowd } from "./load/remote-crowd.ts";
 import { ServerProcess } from "./load/server-process.ts";
 import type { Figure } from "./main.ts";
 
 const PRESENT = 100;
 const MANY_PRESENT = 1_000;
 const JOINERS = 150;
-const OFFERED_PER_S = 300;
+const STAYING = PRESENT - JOINERS / 2;
+const MORE_STAYING = MANY_PRESENT - PRESENT;
+const OFFERED_PER_S = 450;
 const WARM_ROUNDS = 12;
 const ROUNDS = 5;
 const MANY_ROUNDS = 3;
@@ -40,22 +45,22 @@ const SETTLE_MS = 700;
 const WANTED_RATIO = 0.5;
 
 export async function run(): Promise<{ name: "join"; figures: Figure[] }> {
-  const vault = new QuickVault();
   const server = await ServerProcess.start();
   const peer = await TlsPeer.start();
-  const joiners = await makeCrowd(vault, server.place, { from: 1, count: JOINERS });
-  const present = await makeCrowd(vault, server.place, { from: 1 + JOINERS, count: MANY_PRESENT });
+  const coming = await RemoteCrowd.start(server.place, { from: 1, count: JOINERS });
+  const staying = await RemoteCrowd.start(server.place, { from: 1 + JOINERS, count: STAYING });
   const joins = async (): Promise<{ us: number; perS: number }> => {
     let perS = 0;
     const us = await server.cpuUs(async () => {
-      perS = await offered(joiners, OFFERED_PER_S, (handset) => handset.join());
+      perS = (await coming.ask("join", OFFERED_PER_S)).donePerS;
       await pause(SETTLE_MS);
     });
-    await leaveAll(joiners);
+    await coming.ask("leave", 1_000);
+    await pause(SETTLE_MS);
     return { us: us / JOINERS, perS };
   };
 
-  await offered(present.slice(0, PRESENT), OFFERED_PER_S, (handset) => handset.join());
+  await staying.ask("join", OFFERED_PER_S);
   for (let round = 0; round < WARM_ROUNDS; round++) {
     await joins();
     await peer.handshakeUs();
@@ -68,18 +73,18 @@ export async function run(): Promise<{ name: "join"; figures: Figure[] }> {
     us.join.push(joined.us);
     us.tls.push(await peer.handshakeUs());
   }
-  await offered(present.slice(PRESENT), OFFERED_PER_S, (handset) => handset.join());
+  const more = await RemoteCrowd.start(server.place, { from: 1 + JOINERS + STAYING, count: MORE_STAYING });
+  await more.ask("join", OFFERED_PER_S);
   for (let round = 0; round < MANY_ROUNDS; round++) us.many.push((await joins()).us);
 
-  for (const handset of [...joiners, ...present]) handset.close();
+  await Promise.all([coming.stop(), staying.stop(), more.stop()]);
   await Promise.all([server.stop(), peer.stop()]);
-  vault.wipeAll();
   const tls = median(us.tls);
   return {
     name: "join",
     figures: [
       {
-        name: "joins offered, slowest round",
+        name: "joins done, slowest round",
         value: Math.round(slowestPerS),
         unit: "1/s",
         wanted: ">= 100",
@@ -92,11 +97,6 @@ export async function run(): Promise<{ name: "join"; figures: Figure[] }> {
       stated(`join / handshake, ${MANY_PRESENT} present`, median(us.many) / tls, "ratio"),
     ],
   };
-}
-
-async function leaveAll(crowd: readonly LoadHandset[]): Promise<void> {
-  await offered(crowd, 1_000, (handset) => handset.leave());
-  await pause(SETTLE_MS);
 }
 
 class TlsPeer {

@@ -42,7 +42,7 @@ export function uidOfSshLine(line: string): Uid {
   return hash("sha256", line.trim().split(/\s+/).slice(0, 2).join(" "), "hex") as Uid;
 }
 
-/** A key object takes 4 KiB, a tenth of a verification to make, and a server verifies for most keys once: at connect. */
+/** A key object takes 4 KiB and a tenth of a verification to make; a handset verifies for its server and some others. */
 const KEY_OBJECTS_KEPT = 64;
 /** The one used longest ago comes first. */
 const keyObjects = new Map<PublicKey, KeyObject>();

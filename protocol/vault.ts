@@ -170,6 +170,11 @@ export interface Vault {
   newSecret(): { wrap: Slot<"wrap">; derive: Slot<"derive"> };
   /** OAEP of `+++secret+++` | secret for the owner of a public key. Only `newSecret` makes slots that may be wrapped. @returns 512 bytes */
   wrap(spki: Uint8Array, label: Uint8Array, secret: Slot<"wrap">): Buffer;
+  /**
+   * RSASSA-PSS as `sign` makes it. Nothing of it is secret; a server wraps for most keys that it verifies with, and reading
+   * a key costs as much as using it. @throws {VaultError} `bad-key`
+   */
+  verifies(spki: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean;
 
   makeEphemeral<Algorithm extends "x25519" | "ml-kem-768">(algorithm: Algorithm): Ephemeral<Algorithm>;
   /** X25519 (RFC 7748 §6.1); the ephemeral is wiped. @throws {VaultError} `bad-point` on an all-zero result or a wrong length */

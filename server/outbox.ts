@@ -6,6 +6,7 @@
  *                            | more than the limit           | no piece gone for 10 s
  *                            '------------> dropped <--------'
  */
+import { giveBack } from "@feldfon/protocol/frame-memory";
 import { type Clock, systemClock, type Timer } from "./clock.ts";
 
 /** What an outbox needs of a net.Socket. */
@@ -46,8 +47,12 @@ export class Outbox {
   limitBytes: number;
 
   #queue: Buffer[] = [];
+  /** Bytes of the oldest frame that have gone. */
+  #begun = 0;
   #queuedBytes = 0;
   #writingBytes = 0;
+  /** Their last piece is on its way. */
+  #going: Buffer[] = [];
   #scheduled = false;
   #stall: Timer | undefined;
   /** Something has gone, or begun to go, since the timer was set. */
@@ -89,6 +94,7 @@ export class Outbox {
   discard(): void {
     this.#state = "over";
     this.#queue = [];
+    this.#going = [];
     this.#queuedBytes = 0;
     this.#writingBytes = 0;
     this.#clock.clearTimeout(this.#stall);
@@ -134,9 +140,12 @@ export class Outbox {
   #take(): Buffer {
     const room = PIECE_BYTES - this.#writingBytes;
     const frame = this.#queue[0]!;
-    const piece = frame.subarray(0, room);
-    if (piece.length === frame.length) this.#queue.shift();
-    else this.#queue[0] = frame.subarray(room);
+    const piece = frame.subarray(this.#begun, this.#begun + room);
+    this.#begun += piece.length;
+    if (this.#begun === frame.length) {
+      this.#begun = 0;
+      this.#going.push(this.#queue.shift()!);
+    }
     this.#queuedBytes -= piece.length;
     this.#writingBytes += piece.length;
     return piece;
@@ -151,6 +160,8 @@ export class Outbox {
       return;
     }
     this.#writingBytes = 0;
+    for (const frame of this.#going) giveBack(frame);
+    this.#going = [];
     this.#moved = true;
     if (this.#queue.length > 0 || this.#state === "ending") this.#flush();
   };

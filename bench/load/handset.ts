@@ -175,6 +175,14 @@ export class LoadHandset {
     this.#socket?.destroy();
   }
 
+  /** @throws {Error} when it had to join anew */
+  async comeBack(): Promise<void> {
+    const back = once(this.told, "connected");
+    this.drop();
+    const [{ change }] = (await back) as [{ change: unknown }];
+    if (change !== undefined) throw new Error("a handset came back by a join, not by a resume");
+  }
+
   /** Nothing is taken from the wire any more, as by a machine that hangs; what comes waits in the system, then there. */
   stall(on: boolean): void {
     if (on) this.#gate ??= Promise.withResolvers<void>();

@@ -6,6 +6,7 @@
  *     long frames          only their beginning is decrypted, no tag is checked: what a TrustingFollower reads
  */
 import { createDecipheriv, createSecretKey } from "node:crypto";
+import { PAD_BYTES } from "@feldfon/protocol/channel/sealed";
 import { VaultError } from "@feldfon/protocol/errors";
 import type { KeyPair, Slot } from "@feldfon/protocol/vault";
 import { NodeVault, type VaultTables, vaultTables } from "@feldfon/vault/node";
@@ -52,7 +53,7 @@ export class QuickVault extends NodeVault {
     return this.#tables.slots.put(slot, { use: "derive", bytes, counter: 0 });
   }
 
-  /** Of a long frame its beginning, zeros behind it. */
+  /** Of a long frame its beginning, and zeros where padding may be; between them anything. */
   override openInPlace(
     slot: Slot<"stream-open" | "packet-open">,
     counter: number,
@@ -67,7 +68,7 @@ export class QuickVault extends NodeVault {
     const key = createSecretKey(content.bytes.subarray(0, KEY_BYTES));
     const decipher = createDecipheriv("aes-256-gcm", key, nonce, { authTagLength: TAG_BYTES });
     place.set(decipher.update(place.subarray(0, BEGINNING_BYTES)));
-    place.fill(0, BEGINNING_BYTES, place.length - TAG_BYTES);
+    place.subarray(-(TAG_BYTES + PAD_BYTES), -TAG_BYTES).fill(0);
   }
 
   #keyOf(keyPair: KeyPair): SmoothKey {

@@ -114,6 +114,7 @@ export interface NativeRealm {
   unwrap(keyPair: KeyPair, label: Uint8Array, wrapped: Uint8Array): Promise<Slot<"derive">>;
   newSecret(): { wrap: Slot<"wrap">; derive: Slot<"derive"> };
   wrap(spki: Uint8Array, label: Uint8Array, secret: Slot): Buffer;
+  verifies(spki: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean;
   makeEphemeral(algorithm: number): Ephemeral;
   agree(own: Ephemeral, peer: Uint8Array): Slot<"derive">;
   encapsulate(key: Uint8Array): { ciphertext: Buffer; secret: Slot<"derive"> };
@@ -304,6 +305,10 @@ export class NativeVault implements Vault {
 
   wrap(spki: Uint8Array, label: Uint8Array, secret: Slot<"wrap">): Buffer {
     return this.#native.wrap(spki, label, secret);
+  }
+
+  verifies(spki: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
+    return this.#native.verifies(spki, message, signature);
   }
 
   // Key agreement

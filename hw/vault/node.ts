@@ -33,6 +33,7 @@ import {
   PUBLIC_EXPONENT,
   pkcs8Of,
   pssSign,
+  pssVerifies,
   readKeyFile,
   readPkcs8,
   writeKeyFile,
@@ -300,6 +301,10 @@ export class NodeVault implements Vault {
     } finally {
       overwrite(clear);
     }
+  }
+
+  verifies(spki: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
+    return pssVerifies(spki, message, signature);
   }
 
   // Key agreement

@@ -37,6 +37,11 @@ export function oaepSeal(spki: Uint8Array, label: Uint8Array, clear: Uint8Array)
   return sealed;
 }
 
+/** What `pssSign` makes. @param spki DER SubjectPublicKeyInfo @throws {VaultError} `bad-key` */
+export function pssVerifies(spki: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
+  return verify("sha256", message, Object.assign(publicKeyOf(spki), PSS), signature);
+}
+
 /** Reading a key costs two thirds of using it, and whoever calls calls again; each takes 4 KiB. */
 const KEYS_KEPT = 256;
 /** By DER; the one used longest ago comes first. */

@@ -22,6 +22,7 @@ import { ByteReader, equalBytes, putU32, putU64 } from "../bytes.ts";
 import { StreamCounter } from "../counters.ts";
 import { kdf, labelled, transcript } from "../crypto/transcript.ts";
 import { ProtocolError, VaultError } from "../errors.ts";
+import { takeFrame } from "../frame-memory.ts";
 import { HEADER_BYTES, MAX_BODY_BYTES } from "../frames.ts";
 import type { Uid } from "../identity.ts";
 import type { Slot, Vault } from "../vault.ts";
@@ -126,7 +127,7 @@ export class SealedChannel {
     this.#maySeal(clearBytes);
     const { slot, next } = this.#seal;
     const paddedEnd = CLEAR_AT + paddedBytes(clearBytes);
-    const frame = Buffer.allocUnsafe(paddedEnd + TAG_BYTES);
+    const frame = takeFrame(paddedEnd + TAG_BYTES);
     putU32(frame, frame.length - HEADER_BYTES, 0);
     putU64(frame, next, HEADER_BYTES);
     putU32(frame, clearBytes, CLEAR_AT);

@@ -14,7 +14,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { ByteReader, lp } from "../bytes.ts";
-import { signatureHolds, transcript } from "../crypto/transcript.ts";
+import { labelled, transcript } from "../crypto/transcript.ts";
 import { ProtocolError } from "../errors.ts";
 import { PublicKey } from "../identity.ts";
 import type { SipRequest } from "../sip.ts";
@@ -122,7 +122,8 @@ export class ChannelServer {
         throw new ProtocolError("bad-sip", "M4 comes from another uid or line than M1");
       }
       // 8. The server verifies the signature in M4 with Pk_C.
-      if (!signatureHolds(clientKey, "m4", transcript("m4", m1, m2, m3!), request.body)) {
+      const t4 = transcript("m4", m1, m2, m3!);
+      if (!this.#vault.verifies(clientKey.spki, labelled("m4", t4), request.body)) {
         throw new ProtocolError("unauthentic", "M4 does not carry the client's signature");
       }
       // 9. Sk_ch, of both secrets and everything that was said.

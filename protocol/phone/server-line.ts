@@ -8,7 +8,7 @@
 import { randomBytes } from "node:crypto";
 import { ByteReader, equalBytes } from "../bytes.ts";
 import type { ResumeTicket } from "../channel/ticket.ts";
-import { HASH_BYTES, SIGNATURE_BYTES, signatureHolds, transcript, wrap } from "../crypto/transcript.ts";
+import { HASH_BYTES, labelled, SIGNATURE_BYTES, transcript, wrap } from "../crypto/transcript.ts";
 import type { SignedHead } from "../directory/tree-head.ts";
 import { ProtocolError } from "../errors.ts";
 import type { PublicKey, Uid } from "../identity.ts";
@@ -340,7 +340,8 @@ export class ServerLine extends Line {
     const hash = reader.take(HASH_BYTES);
     const signature = reader.take(SIGNATURE_BYTES);
     reader.end();
-    if (!signatureHolds(this.client, "update", transcript("update", this.channel.th, nonce, hash), signature)) {
+    const t = transcript("update", this.channel.th, nonce, hash);
+    if (!this.#vault.verifies(this.client.spki, labelled("update", t), signature)) {
       throw new ProtocolError("unauthentic", "update, step 1: the proof does not carry the handset's signature");
     }
     const logged = this.#host.headHash(epoch);

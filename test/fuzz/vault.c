@@ -352,6 +352,13 @@ static void make_spki(uint8_t spki[VAULT_SPKI_BYTES], uint8_t n) {
   spki[289] = n;
 }
 
+static void verify(const uint8_t spki[VAULT_SPKI_BYTES], vault_bytes message, int expected_holds) {
+  int holds = 2;
+  vault_bytes signature = {out, VAULT_SIGNATURE_BYTES};
+  vault_result result = vault_verify((vault_bytes){spki, VAULT_SPKI_BYTES}, message, signature, &holds);
+  MUST(result == VAULT_NO_MEMORY ? !holds : result == VAULT_OK && holds == expected_holds);
+}
+
 static void wrap(model *slot) {
   uint8_t spki[VAULT_SPKI_BYTES];
   uint8_t which = byte();
@@ -365,6 +372,7 @@ static void wrap(model *slot) {
   if (result != VAULT_OK) return;
   keeps_secrets(out, VAULT_WRAP_BYTES);
   memcpy(wrapped, out, sizeof wrapped);
+  verify(spki, (vault_bytes){wrapped, 8}, 0);
 }
 
 static int may_do_rsa(void) {
@@ -398,10 +406,12 @@ static void save(model *pair) {
 
 static void sign(model *pair) {
   if (expected_pair(pair) == VAULT_OK && !may_do_rsa()) return;
-  vault_result result = vault_sign(pair->handle, some_text(), out);
+  vault_bytes message = some_text();
+  vault_result result = vault_sign(pair->handle, message, out);
   if (settled(result, expected_pair(pair))) return;
   MUST(result == VAULT_OK);
   keeps_secrets(out, VAULT_SIGNATURE_BYTES);
+  verify(pair_spki, message, 1);
 }
 
 static void unwrap(model *pair) {

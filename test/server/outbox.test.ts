@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { setImmediate as turn } from "node:timers/promises";
+import { takeFrame } from "@feldfon/protocol/frame-memory";
 import { type DropReason, OUTBOX_BYTES, Outbox, STALL_MS, type Wire } from "@feldfon/server/outbox";
 import { ManualClock } from "./manual-clock.ts";
 
@@ -100,6 +101,29 @@ describe("Outbox", () => {
     while (outbox.waitingBytes > 0) wire.take();
     assert.deepEqual(wire.bytes, Buffer.concat([frame(7), large, frame(8)]));
     for (const pieces of wire.writes) assert.ok(Buffer.concat(pieces).length <= 64 * 1024);
+  });
+
+  it("gives a frame's memory back when its last byte has gone, and not before", async () => {
+    const { wire, outbox } = world();
+    const sent = [takeFrame(20 * 1024), takeFrame(100 * 1024)].map((frame) => frame.fill(1));
+    const { buffer } = sent[1]!;
+    for (const frame of sent) outbox.send(frame);
+    await turn();
+    while (outbox.waitingBytes > 0) {
+      assert.notEqual(takeFrame(100 * 1024).buffer, buffer);
+      wire.take();
+    }
+    assert.equal(takeFrame(100 * 1024).buffer, buffer);
+    assert.equal(takeFrame(20 * 1024).buffer, sent[0]!.buffer);
+  });
+
+  it("keeps no memory of a frame whose line broke: it may still be on its way", async () => {
+    const { wire, outbox } = world();
+    const sent = takeFrame(100 * 1024);
+    outbox.send(sent);
+    await turn();
+    wire.take(new Error("EPIPE"));
+    assert.notEqual(takeFrame(100 * 1024).buffer, sent.buffer);
   });
 
   it("drops the line at the limit, says why once, and keeps nothing", async () => {

@@ -1,5 +1,5 @@
 /*
- * Public RSA keys: their one form in DER, and secrets wrapped for them.
+ * Public RSA keys: their one form in DER, secrets wrapped for them, and what their owners have signed.
  *
  *     0                           33                         545            550
  *     +---------------------------+--------------------------+--------------+
@@ -104,6 +104,17 @@ static EVP_PKEY *key_for(const uint8_t modulus[MODULUS_BYTES]) {
   return place->pkey;
 }
 
+/* VAULT_BAD_KEY unless it is canonical. *pkey belongs to its place. */
+static vault_result find_key(vault_bytes given, EVP_PKEY **pkey) {
+  uint8_t spki[VAULT_SPKI_BYTES]; /* a copy: what was checked is what is used */
+  if (given.length != sizeof spki) return VAULT_BAD_KEY;
+  memcpy(spki, given.at, sizeof spki);
+  const uint8_t *modulus = modulus_of((vault_bytes){spki, sizeof spki});
+  if (!modulus) return VAULT_BAD_KEY;
+  *pkey = key_for(modulus);
+  return *pkey ? VAULT_OK : failed(VAULT_BAD_KEY);
+}
+
 /* ---- wrapping ---- */
 
 typedef struct wrap_call {
@@ -127,13 +138,9 @@ static vault_result wrap_on_stack(void *argument) {
   struct slot *slot;
   vault_result result = slots_find_secret(call->secret, VAULT_WRAP, 0, &slot);
   if (result != VAULT_OK) return result;
-  uint8_t spki[VAULT_SPKI_BYTES]; /* a copy: what was checked is what is used */
-  if (call->spki.length != sizeof spki) return VAULT_BAD_KEY;
-  memcpy(spki, call->spki.at, sizeof spki);
-  const uint8_t *modulus = modulus_of((vault_bytes){spki, sizeof spki});
-  if (!modulus) return VAULT_BAD_KEY;
-  EVP_PKEY *pkey = key_for(modulus);
-  if (!pkey) return failed(VAULT_BAD_KEY);
+  EVP_PKEY *pkey;
+  result = find_key(call->spki, &pkey);
+  if (result != VAULT_OK) return result;
 
   uint8_t clear[SECRET_PREFIX_BYTES + VAULT_SECRET_BYTES];
   if (slot->secret->length != VAULT_SECRET_BYTES) return VAULT_WRONG_LENGTH;
@@ -146,6 +153,31 @@ static vault_result wrap_on_stack(void *argument) {
 vault_result vault_wrap(vault_bytes spki, vault_bytes label, vault_handle secret, uint8_t wrapped[VAULT_WRAP_BYTES]) {
   wrap_call call = {spki, label, secret, wrapped};
   return run_wide(wrap_on_stack, &call);
+}
+
+/* ---- verifying ---- */
+
+typedef struct verify_call {
+  vault_bytes spki;
+  vault_bytes message;
+  vault_bytes signature;
+  int *holds;
+} verify_call;
+
+static vault_result verify_on_stack(void *argument) {
+  verify_call *call = argument;
+  EVP_PKEY *pkey;
+  vault_result result = find_key(call->spki, &pkey);
+  if (result != VAULT_OK || call->signature.length != VAULT_SIGNATURE_BYTES) return result;
+  *call->holds = pss_verifies(pkey, call->message, call->signature.at);
+  /* Refused memory is no forgery. */
+  return *call->holds ? VAULT_OK : failed(VAULT_OK);
+}
+
+vault_result vault_verify(vault_bytes spki, vault_bytes message, vault_bytes signature, int *holds) {
+  *holds = 0;
+  verify_call call = {spki, message, signature, holds};
+  return run_wide(verify_on_stack, &call);
 }
 
 /* ---- secrets to be wrapped: born here and nowhere else ---- */

@@ -98,7 +98,7 @@ static int pss_sign(EVP_PKEY *pkey, vault_bytes message, uint8_t signature[VAULT
   return is_signed && bytes == VAULT_SIGNATURE_BYTES;
 }
 
-static int pss_verifies(EVP_PKEY *pkey, vault_bytes message, const uint8_t signature[VAULT_SIGNATURE_BYTES]) {
+int pss_verifies(EVP_PKEY *pkey, vault_bytes message, const uint8_t signature[VAULT_SIGNATURE_BYTES]) {
   EVP_MD_CTX *context = EVP_MD_CTX_new();
   int verifies = context && begin_pss(context, pkey, EVP_DigestVerifyInit_ex) &&
                  EVP_DigestVerify(context, signature, VAULT_SIGNATURE_BYTES, message.at, message.length) > 0;

@@ -14,6 +14,8 @@ int oaep_begin(EVP_PKEY_CTX *context, vault_bytes label, int (*begin)(EVP_PKEY_C
 /* 1 and *length, or 0 whatever the cause. */
 int oaep_open(EVP_PKEY *pkey, vault_bytes label, vault_bytes wrapped, uint8_t clear[MODULUS_BYTES], size_t *length);
 
+int pss_verifies(EVP_PKEY *pkey, vault_bytes message, const uint8_t signature[VAULT_SIGNATURE_BYTES]);
+
 /* Canonical DER SubjectPublicKeyInfo; 0 for another key than RSA-4096 with e = 65537. */
 int write_spki(const EVP_PKEY *pkey, uint8_t spki[VAULT_SPKI_BYTES]);
 /* The modulus in it, NULL unless it is canonical. */

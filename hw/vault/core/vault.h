@@ -144,6 +144,9 @@ vault_result vault_new_secret(vault_handle *wrap, vault_handle *derive);
 /* RSAES-OAEP, SHA-256, MGF1-SHA-256, of "+++secret+++" | secret. Only slots of VAULT_WRAP. Public keys read lately are kept. */
 vault_result vault_wrap(vault_bytes spki, vault_bytes label, vault_handle secret, uint8_t wrapped[VAULT_WRAP_BYTES]);
 
+/* RSASSA-PSS, SHA-256, MGF1-SHA-256, salt 32. Nothing of it is secret, but who is wrapped for has mostly signed before. */
+vault_result vault_verify(vault_bytes spki, vault_bytes message, vault_bytes signature, int *holds);
+
 /* HKDF-SHA-256 (RFC 5869) of the joined slots. Never VAULT_WRAP; sealing uses have exactly 44 bytes. */
 vault_result vault_derive(vault_use use, size_t length, const vault_handle *material, size_t materials, vault_bytes salt,
                           vault_bytes info, vault_handle *derived);

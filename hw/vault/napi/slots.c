@@ -51,6 +51,22 @@ static napi_value wrap(napi_env env, napi_callback_info info) {
   return result == VAULT_OK ? buffer : refuse(&c, result);
 }
 
+/* (spki, message, signature) => whether it holds */
+static napi_value verifies(napi_env env, napi_callback_info info) {
+  skin_call c;
+  vault_bytes spki, message, signature;
+  napi_value truth = NULL;
+  int holds = 0;
+  if (!call_begin(env, info, 3, &c) || !take_bytes(&c, 0, &spki) || !take_bytes(&c, 1, &message) ||
+      !take_bytes(&c, 2, &signature)) {
+    return NULL;
+  }
+  vault_result result = vault_verify(spki, message, signature, &holds);
+  if (result != VAULT_OK) return refuse(&c, result);
+  napi_get_boolean(env, holds != 0, &truth);
+  return truth;
+}
+
 /* ---- key agreement ---- */
 
 /* (algorithm) => ephemeral */
@@ -318,6 +334,7 @@ const skin_function slot_functions[] = {
     {"pinKeep", pin_keep},
     {"pinMatchesKept", pin_matches_kept},
     {"wrap", wrap},
+    {"verifies", verifies},
     {"makeEphemeral", make_ephemeral},
     {"agree", agree},
     {"decapsulate", decapsulate},

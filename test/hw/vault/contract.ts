@@ -256,6 +256,23 @@ export function vaultContract(name: string, make: () => Vault): void {
         assert.equal(signature.length, 512);
         assert(new PublicKey(own.pair.spki).verifies(TEXT, signature));
         assert(!new PublicKey(other.pair.spki).verifies(TEXT, signature));
+        for (let turn = 0; turn < 2; turn++) {
+          assert.equal(vault.verifies(own.pair.spki, TEXT, signature), true);
+          assert.equal(vault.verifies(other.pair.spki, TEXT, signature), false);
+          assert.equal(vault.verifies(own.pair.spki, Buffer.concat([TEXT, TEXT]), signature), false);
+        }
+        for (let at = 0; at < 512; at += 73) {
+          const changed = Buffer.from(signature);
+          changed[at]! ^= 1;
+          assert.equal(vault.verifies(own.pair.spki, TEXT, changed), false);
+        }
+        for (const length of [0, 511]) {
+          assert.equal(vault.verifies(own.pair.spki, TEXT, signature.subarray(0, length)), false);
+        }
+        assert.equal(vault.verifies(own.pair.spki, TEXT, Buffer.concat([signature, Buffer.of(0)])), false);
+        for (const length of [0, 549]) {
+          assert.throws(() => vault.verifies(own.pair.spki.subarray(0, length), TEXT, signature), refuses("bad-key"));
+        }
         const key = createPublicKey(own.file);
         const padding = constants.RSA_PKCS1_PSS_PADDING;
         for (const [saltLength, holds] of [

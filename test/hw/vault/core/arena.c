@@ -291,7 +291,9 @@ static void has_deep_enough_stacks(void) {
   GOOD(vault_make_key_pair(&pair, spki));
   GOOD(vault_wipe(pair));
   pair = load_pair(0, spki);
+  int holds;
   GOOD(vault_sign(pair, NOTHING, out));
+  GOOD(vault_verify((vault_bytes){spki, sizeof spki}, NOTHING, (vault_bytes){out, sizeof out}, &holds));
   GOOD(vault_wrap((vault_bytes){spki, sizeof spki}, NOTHING, fresh_slot(VAULT_WRAP), out));
   GOOD(vault_unwrap(pair, NOTHING, (vault_bytes){out, sizeof out}, &secret));
   GOOD(vault_make_ephemeral(VAULT_X25519, &own, key));

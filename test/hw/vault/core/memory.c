@@ -63,6 +63,15 @@ static vault_result wrapped_for(void) {
   return vault_wrap((vault_bytes){spki, sizeof spki}, bytes_of("label"), wrap, wrapped);
 }
 
+/* A good signature: with no memory it is neither good nor bad. */
+static vault_result verified(void) {
+  int holds;
+  vault_bytes key = {spki, sizeof spki}, shown = {signature, sizeof signature};
+  vault_result result = vault_verify(key, bytes_of("text"), shown, &holds);
+  CHECK(holds == (result == VAULT_OK));
+  return result;
+}
+
 static vault_result unwrapped(void) {
   vault_handle secret;
   vault_result result = vault_unwrap(pair, bytes_of("label"), (vault_bytes){wrapped, sizeof wrapped}, &secret);
@@ -126,6 +135,8 @@ static void agreements(void) {
 static void public_rsa(void) {
   prepare();
   refuse_each(wrapped_for, 1000);
+  GOOD(vault_sign(pair, bytes_of("text"), signature));
+  refuse_each(verified, 1000);
 }
 
 static void private_rsa(void) {

@@ -465,6 +465,39 @@ static void kem_keys_refused(void) {
 
 /* ---- key pairs ---- */
 
+static void signatures_hold(void) {
+  open_vault(0);
+  uint8_t other_spki[VAULT_SPKI_BYTES], bytes[VAULT_SIGNATURE_BYTES + 1] = {0};
+  vault_handle pair = load_pair(0, spki);
+  (void)load_pair(1, other_spki);
+  vault_bytes text = bytes_of("feldfon/1 test"), signature = {bytes, VAULT_SIGNATURE_BYTES};
+  vault_bytes other = {other_spki, sizeof other_spki};
+  int holds;
+  GOOD(vault_sign(pair, text, bytes));
+  for (int again = 0; again < 2; again++) { /* the second time with the keys that were kept */
+    GOOD(vault_verify(own_spki, text, signature, &holds));
+    CHECK(holds);
+    GOOD(vault_verify(other, text, signature, &holds));
+    CHECK(!holds);
+  }
+  GOOD(vault_verify(own_spki, bytes_of("feldfon/1 tesT"), signature, &holds));
+  CHECK(!holds);
+  for (size_t length = 0; length <= sizeof bytes; length += length < 511 ? 511 : 1) {
+    GOOD(vault_verify(own_spki, text, (vault_bytes){bytes, length}, &holds));
+    CHECK(holds == (length == VAULT_SIGNATURE_BYTES));
+  }
+  for (int at = 0; at < VAULT_SIGNATURE_BYTES; at += 73) {
+    bytes[at] ^= 1;
+    GOOD(vault_verify(own_spki, text, signature, &holds));
+    CHECK(!holds);
+    bytes[at] ^= 1;
+  }
+  IS(vault_verify((vault_bytes){spki, VAULT_SPKI_BYTES - 1}, text, signature, &holds), VAULT_BAD_KEY);
+  spki[VAULT_SPKI_BYTES - 1] ^= 2; /* another exponent */
+  IS(vault_verify(own_spki, text, signature, &holds), VAULT_BAD_KEY);
+  CHECK(!holds);
+}
+
 static void secrets_pass(void) {
   open_vault(0);
   uint8_t other_spki[VAULT_SPKI_BYTES], wrapped[VAULT_WRAP_BYTES], bytes[48];
@@ -622,6 +655,7 @@ const test operation_tests[] = {
     {"agreements meet, once", agreements_meet},
     {"points that lead to zero are refused", points_refused},
     {"encapsulation keys above the prime are refused", kem_keys_refused},
+    {"signatures hold for their key and text only", signatures_hold},
     {"wrapped secrets open for their key and label only", secrets_pass},
     {"what opens as anything else than +++secret+++ and 48 bytes is refused", other_contents_refused},
     {"public keys have one form", public_keys_refused},

@@ -1,0 +1,53 @@
+/**
+ * A crowd in a process of its own (remote.ts), seen from the driver. It steps back (nice 19): on a small machine it would
+ * otherwise take the time that is measured. Its memory is the server's kind: frames of megabytes come and go.
+ */
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import path from "node:path";
+import type { ServerPlace } from "./handset.ts";
+import type { CrowdAnswer, CrowdQuestion } from "./remote.ts";
+import { serverEnvironment } from "./server-process.ts";
+
+export class RemoteCrowd {
+  readonly #child: ChildProcess;
+  readonly #ended: Promise<never>;
+
+  private constructor(child: ChildProcess) {
+    this.#child = child;
+    this.#ended = once(child, "exit").then(([code, by]) => {
+      throw new Error(`a crowd's process has ended by itself: ${by ?? code}`);
+    });
+    this.#ended.catch(() => {});
+  }
+
+  /** @param from number of the first handset's key */
+  static async start(place: ServerPlace, { from, count }: { from: number; count: number }): Promise<RemoteCrowd> {
+    const args = [place.port, place.uid, from, count].map(String);
+    const child = fork(path.join(import.meta.dirname, "remote.ts"), args, {
+      env: serverEnvironment(),
+      stdio: ["ignore", "ignore", "inherit", "ipc"],
+    });
+    const crowd = new RemoteCrowd(child);
+    await crowd.#answer();
+    return crowd;
+  }
+
+  /** All of them, `perS` in a second. One question at a time. */
+  async ask(act: CrowdQuestion["act"], perS: number): Promise<CrowdAnswer> {
+    this.#child.send({ act, perS } satisfies CrowdQuestion);
+    return (await this.#answer()) as CrowdAnswer;
+  }
+
+  /** Lines that are left break. */
+  async stop(): Promise<void> {
+    const over = once(this.#child, "exit");
+    this.#child.disconnect();
+    await over;
+  }
+
+  async #answer(): Promise<unknown> {
+    const [answer] = await Promise.race([once(this.#child, "message"), this.#ended]);
+    return answer;
+  }
+}
