@@ -4,7 +4,7 @@
  * One uid everywhere: lower-case hex SHA-256 of the key's OpenSSH line `ssh-rsa AAAA...` without comment (seed 001).
  */
 import { constants, createPublicKey, hash, type KeyObject, verify } from "node:crypto";
-import { equalBytes, lp } from "./bytes.ts";
+import { concat, equalBytes, lp } from "./bytes.ts";
 import { SIGNATURE_BYTES } from "./crypto/transcript.ts";
 import { ProtocolError } from "./errors.ts";
 
@@ -19,6 +19,8 @@ export const SPKI_BYTES = 550;
 const SPKI_HEAD = Buffer.from("30820222300d06092a864886f70d01010105000382020f003082020a0282020100", "hex");
 const SPKI_TAIL = Buffer.from("0203010001", "hex");
 const MODULUS_BYTES = 512;
+/** Before the modulus in OpenSSH's blob (RFC 4253 §6.6); the leading zero keeps the integer positive: mpint, RFC 4251 §5. */
+const SSH_HEAD = concat(lp(Buffer.from("ssh-rsa")), lp(Buffer.of(1, 0, 1)), Buffer.of(0, 0, 2, 1, 0));
 const PSS = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 };
 
 /** @throws {ProtocolError} `bad-uid` */
@@ -37,9 +39,9 @@ export function uidBytes(uid: Uid): Buffer {
   return Buffer.from(uid, "hex");
 }
 
-/** uid of an OpenSSH key line; a comment behind the key does not count (seed 001: user id). */
+/** uid of an OpenSSH key line without its comment (seed 001: user id). */
 export function uidOfSshLine(line: string): Uid {
-  return hash("sha256", line.trim().split(/\s+/).slice(0, 2).join(" "), "hex") as Uid;
+  return hash("sha256", line, "hex") as Uid;
 }
 
 /** A key object takes 4 KiB and a tenth of a verification to make; a handset verifies for its server and some others. */
@@ -103,11 +105,10 @@ export function readPublicKey(text: string): PublicKey {
   const ssh = /^ssh-rsa\s+([A-Za-z0-9+/]+={0,2})(?:\s|$)/.exec(text.trim());
   if (ssh) {
     const blob = Buffer.from(ssh[1]!, "base64");
-    const head = Buffer.concat([lp(Buffer.from("ssh-rsa")), lp(Buffer.from([1, 0, 1])), Buffer.from([0, 0, 2, 1, 0])]);
-    if (blob.length !== head.length + MODULUS_BYTES || !equalBytes(blob.subarray(0, head.length), head)) {
+    if (blob.length !== SSH_HEAD.length + MODULUS_BYTES || !equalBytes(blob.subarray(0, SSH_HEAD.length), SSH_HEAD)) {
       throw new ProtocolError("key-bad", "an ssh-rsa line came that is not RSA-4096 with e = 65537");
     }
-    return new PublicKey(Buffer.concat([SPKI_HEAD, blob.subarray(head.length), SPKI_TAIL]));
+    return new PublicKey(Buffer.concat([SPKI_HEAD, blob.subarray(SSH_HEAD.length), SPKI_TAIL]));
   }
   const pem = /-----BEGIN PUBLIC KEY-----([A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----/.exec(text);
   const base64 = (pem?.[1] ?? text).replace(/\s+/g, "");
@@ -117,11 +118,5 @@ export function readPublicKey(text: string): PublicKey {
 }
 
 function sshLine(modulus: Uint8Array): string {
-  // The leading zero keeps the integer positive: mpint, RFC 4251 §5.
-  const blob = Buffer.concat([
-    lp(Buffer.from("ssh-rsa")),
-    lp(Buffer.from([1, 0, 1])),
-    lp(Buffer.concat([Buffer.of(0), modulus])),
-  ]);
-  return `ssh-rsa ${blob.toString("base64")}`;
+  return `ssh-rsa ${concat(SSH_HEAD, modulus).toString("base64")}`;
 }
