@@ -12,6 +12,8 @@
  * CPU is user and system time of the server process alone, its threads included. Rounds alternate. Between rounds the
  * joiners leave, which is not counted. With 1,000 present the figure is stated: then the deltas cost more than the join.
  * Both servers are measured warm, as they are after their first minutes; both are offered the same rate.
+ * OPENSSL_ia32cap=:~0x200000 in front takes AVX-512 IFMA from both: a private operation costs twice as much then, as it
+ * does on older and on smaller processors.
  *
  * The driver's handsets sign and open with quick keys and read the beginning of long frames (load/quick-vault.ts): the
  * server sees and does the same, and two cores hold both ends.
