@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { execFile, execFileSync, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { closeSync, constants, existsSync, openSync, readFileSync, readSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -45,13 +45,26 @@ if (!built) {
   describe("voice of the native vault", nativeVoice);
 }
 
+/** Whether the machine's generator gives 64 bytes at once, as the vault asks it to when it opens. */
+function readsHwrng(): boolean {
+  let file: number | undefined;
+  try {
+    file = openSync("/dev/hwrng", constants.O_RDONLY | constants.O_NONBLOCK);
+    return readSync(file, Buffer.alloc(64)) === 64;
+  } catch {
+    return false;
+  } finally {
+    if (file !== undefined) closeSync(file);
+  }
+}
+
 function nativeVault(): void {
   it("says where its secrets lie and what it stands on", () => {
     const status = new NativeVault().status();
     assert.match(status.protection, /^(memfd_secret|locked)$/);
     assert.match(status.library, /^OpenSSL 3\.[5-9]/);
     assert.notEqual(status.library, `OpenSSL ${process.versions.openssl}`);
-    assert.match(status.randomness, /^kernel(\+hwrng)?$/);
+    assert.equal(status.randomness, readsHwrng() ? "kernel+hwrng" : "kernel");
     assert(status.arena!.usedBytes > 0 && status.arena!.usedBytes <= status.arena!.peakBytes);
     assert(status.arena!.peakBytes < status.arena!.bytes);
     assert.equal(typeof status.dumpable, "boolean");
