@@ -17,6 +17,8 @@ const EXIT_SETTINGS = 2;
 const EXIT_GROUND = 1;
 /** For the leave, the last frames and the wiping of the vault. */
 const QUIT_MS = 5_000;
+/** How long the screen says why the handset does not start, before systemd tries again. */
+const TOLD_MS = 30_000;
 
 try {
   await main();
@@ -100,7 +102,14 @@ async function main(): Promise<void> {
   for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
     process.once(signal, () => runner.take({ event: "quit" }));
   }
+  let told: NodeJS.Timeout | undefined;
+  line.onBroken((code) => {
+    process.exitCode = EXIT_GROUND;
+    runner.take({ event: "line-broken", code });
+    told = setTimeout(() => runner.take({ event: "quit" }), TOLD_MS);
+  });
   await runner.done;
+  clearTimeout(told);
 }
 
 /** Of the package this file lies in; from dist/ that is the whole tree's, which has the same. */
@@ -133,6 +142,8 @@ function readLastHead(lastHead: LastHead, faults: string[]): ReturnType<LastHead
 }
 
 interface LineThread extends LineLink {
+  /** Its vault or its key failed before the key lay open. Told once. @param code of what it threw */
+  onBroken(listener: (code: string) => void): void;
   onKeep(listener: (bytes: Uint8Array, signature: Uint8Array) => void): void;
   onWiped(listener: () => void): void;
 }
@@ -147,9 +158,12 @@ function startLine(shown: boolean, setup: LineSetup): LineThread {
   let listener: (event: LineEvent) => void = () => {};
   let keep: (bytes: Uint8Array, signature: Uint8Array) => void = () => {};
   let wiped: () => void = () => {};
+  let broken: (code: string) => void = () => {};
+  let keyed = false;
   worker.on("message", (message: FromLine) => {
     switch (message.event) {
       case "key-ready":
+        keyed = true;
         process.stderr.write(`feldfon-handset: fingerprint ${message.uid}\n`);
         break;
       case "keep-head":
@@ -164,12 +178,17 @@ function startLine(shown: boolean, setup: LineSetup): LineThread {
         listener(message);
     }
   });
-  // A thread that broke holds keys and calls in a state nobody knows: the process ends, systemd starts it again.
-  worker.on("error", (error) => {
+  // A thread that broke holds keys and calls in a state nobody knows: the process ends, systemd starts it again. Without a
+  // key there is time to tell a person why.
+  worker.on("error", (error: Error & { code?: unknown }) => {
     process.stderr.write(`feldfon-handset: ${error.message}\n`);
-    process.exit(EXIT_GROUND);
+    if (keyed) process.exit(EXIT_GROUND);
+    broken(typeof error.code === "string" ? error.code : "internal");
   });
   return {
+    onBroken: (heard) => {
+      broken = heard;
+    },
     send: (command) => worker.postMessage(command),
     onEvent: (heard) => {
       listener = heard;

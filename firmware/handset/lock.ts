@@ -8,6 +8,8 @@
  *        |          '----------------------- working: locking <-- Hang up, idle --------------------|
  *        '-- no PIN --> open               asked: old -> choose -> repeat -> .. <-- change ---------'
  *
+ *     starting, making, asked --> broken: vault or key failed, and nothing goes on until the handset starts again
+ *
  * What is asked next is the line's decision; after Done keys are refused until it has answered.
  */
 import type { Button } from "@feldfon/hw/buttons/port";
@@ -41,6 +43,7 @@ export type Lock =
   | { readonly at: "starting" }
   | { readonly at: "working"; readonly what: "making" | "locking"; readonly elapsedMs: number }
   | Asked
+  | { readonly at: "broken"; readonly code: string }
   | { readonly at: "open"; readonly pin: boolean };
 
 export type LockAction = "pin-done" | "pin-erase" | "pin-leave" | "pin-skip" | "pin-keep";

@@ -175,6 +175,8 @@ export type Event =
   | { event: "battery"; charge: Charge | undefined }
   /** Something the firmware found missing or broken before there was a line. */
   | { event: "start-failed"; code: string }
+  /** The line has ended before a key lay open, and hears nothing any more. */
+  | { event: "line-broken"; code: string }
   | { event: "say" | "record"; file: string }
   | { event: "quit" };
 
@@ -287,11 +289,17 @@ function step(state: State, event: Event): Step {
       return [battery(state, event.charge)];
     case "start-failed":
       return [noted(state, { kind: "fault", about: "start", code: event.code, cause: "" })];
+    case "line-broken": {
+      const broken: State = { ...state, lock: { at: "broken", code: event.code } };
+      // Nobody takes leave any more.
+      return [state.place.name === "quitting" ? at(broken, { name: "gone" }) : broken];
+    }
     case "say":
     case "record":
       return [state, { do: event.event, file: event.file }];
     case "quit":
       if (state.place.name === "gone" || state.place.name === "quitting") return [state];
+      if (state.lock.at === "broken") return [at(state, { name: "gone" })];
       return [at(state, { name: "quitting" }), { do: "quit" }];
     default:
       return heard(state, event);
@@ -827,6 +835,7 @@ export function lightOf(state: State): Light {
 
 /** A handset that was wiped shines like a new one. */
 function lockLight({ lock, notices }: State): Light {
+  if (lock.at === "broken") return { colour: "amber", rhythm: "double" };
   if (lock.at !== "asked") return { colour: "white", rhythm: "fast" };
   if (lock.waitMs > 0 || lock.refused !== undefined) return { colour: "amber", rhythm: "slow" };
   if (missedCalls(notices) > 0) return { colour: "blue", rhythm: "double" };

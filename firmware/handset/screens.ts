@@ -197,6 +197,16 @@ function locked(state: State, lock: Lock, texts: Texts): Content {
       const name = lock.what === "making" ? "making-key" : "locking";
       return { name, title, blocks: [sign("keys", "info", text), ...elapsed] };
     }
+    case "broken": {
+      const { code } = lock;
+      return {
+        name: "start-failed",
+        title: texts.off.title,
+        tone: "caution",
+        blocks: brief(code, texts),
+        facts: { code },
+      };
+    }
     case "starting":
     case "open":
       return { name: "starting", title: words.starting.title, blocks: [sign("keys", "info", words.starting.text)] };

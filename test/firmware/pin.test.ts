@@ -1,6 +1,6 @@
 /** The PIN of a real handset: its own process, a real server, keys as a person presses them, and kill -9. */
 import assert from "node:assert/strict";
-import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { type Line, Program } from "../../simulator/program.ts";
@@ -45,7 +45,7 @@ describe("a handset with a PIN", function () {
       { nodeFlags: ["--import", FAST_CLOCK] },
     );
     programs.push(program);
-    return shows("pin", "pin-choose", "off");
+    return shows("pin", "pin-choose", "off", "start-failed");
   }
 
   /** The next screen of that name, behind the last one waited for. */
@@ -206,6 +206,17 @@ describe("a handset with a PIN", function () {
     assert.equal((await type(PIN)).refused, "wrong");
     assert.equal((await type(WRONG)).event, "unlocked");
     await program.end(() => program.send("quit"));
+  });
+
+  it("says what is wrong with its key before it ends", async () => {
+    await mkdir(path.join(folder, "Dora"));
+    await writeFile(path.join(folder, "Dora", "key.pem"), "no key\n");
+    const screen = await start("Dora");
+    assert.equal(screen.name, "start-failed");
+    assert.match(JSON.stringify(screen), /E-602/);
+    assert.match(program.complaints.join("\n"), /^feldfon-handset: the key file is damaged/m);
+    assert.equal(program.running, true);
+    await program.end(() => program.terminate());
   });
 
   it("has said and written no PIN: no screen, event, error, trace or file has one", async () => {

@@ -78,6 +78,17 @@ describe("machine: the PIN", () => {
     assert.deepEqual(asked(pin, ...keys("402917"), press("call")), [...digits("402917"), { do: "pin-done" }]);
   });
 
+  it("does not get that far when the key or the vault fails, and says so", () => {
+    for (const before of [starting, after(starting, { event: "making-key" }), pin]) {
+      const failed = after(before, { event: "line-broken", code: "bad-key" });
+      assert.equal(nameOf(failed), "start-failed");
+      assert.deepEqual(lightOf(failed), { colour: "amber", rhythm: "double" });
+      assert.equal(nameOf(after(failed, press("call"), press("connect"), ...keys("12"))), "start-failed");
+      assert.equal(nameOf(after(failed, { event: "quit" })), "gone");
+      assert.equal(nameOf(after(before, { event: "quit" }, { event: "line-broken", code: "bad-key" })), "gone");
+    }
+  });
+
   it("is erased digit by digit by Hang up or *, and neither goes below none", () => {
     const typed = after(pin, ...keys("123"));
     assert.deepEqual(asked(typed, press("hang-up"), ...keys("*"), press("hang-up"), press("hang-up")), [

@@ -913,6 +913,7 @@ describe("machine: whatever comes", () => {
       .option(fc.record({ percent: fc.nat({ max: 100 }), charging: fc.boolean() }), { nil: undefined })
       .map((charge): Event => ({ event: "battery", charge })),
     fc.constant<Event>({ event: "start-failed", code: "settings-broken" }),
+    fc.constant<Event>({ event: "line-broken", code: "not-saved" }),
     fc.constant<Event>({ event: "say", file: "a.wav" }),
     ...anyLockEvent,
   );

@@ -128,6 +128,7 @@ const manyNames = Array.from({ length: 12 }, (_, i) => `Handset ${i}`);
 /** Every screen at least once, but for the ends of calls. */
 export const named = {
   starting,
+  "start-failed": after(starting, { event: "line-broken", code: "bad-key" }),
   "making-key": after(starting, { event: "making-key" }, { event: "tick", elapsedMs: 7_000 }),
   "pin-choose": after(starting, wanted("choose")),
   "pin-choose-short": after(starting, wanted("choose", { refused: "short" })),

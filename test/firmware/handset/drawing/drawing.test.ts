@@ -60,6 +60,7 @@ function drawnForEyes(key: string, got: Frame, width: number, height: number): s
 
 describe("pictures of the screens", () => {
   const keyScreens = [
+    "start-failed",
     "making-key",
     "pin-choose",
     "pin-duress",
