@@ -9,6 +9,7 @@ import { PublicKey } from "@feldfon/protocol/identity";
 import type { KeyPair, Vault } from "@feldfon/protocol/vault";
 import { Admission } from "./admission.ts";
 import { Connection, type ConnectionSurroundings } from "./connection.ts";
+import { compileEarly } from "./early-compiler.ts";
 import { type Health, openHealth, type StateShown } from "./health.ts";
 import type { Log } from "./log.ts";
 import { Metrics } from "./metrics.ts";
@@ -82,6 +83,7 @@ export class FeldfonServer {
 
   /** @throws what store, vault and system say when the ground is not there */
   static async open(settings: Settings, parts: ServerParts): Promise<FeldfonServer> {
+    compileEarly();
     const metrics = new Metrics();
     const fault: StoreFault = { sentence: undefined };
     const registry = await openRegistry({
@@ -183,7 +185,7 @@ export class FeldfonServer {
   async #openPorts(settings: Settings): Promise<{ listener: Server; relay: VoiceRelay }> {
     const { host, port, udpPort } = settings;
     for (let tries = 1; ; tries++) {
-      const listener = createServer({ noDelay: true, keepAlive: true });
+      const listener = createServer({ noDelay: true });
       listener.listen(port, host);
       await once(listener, "listening").catch(portFault("--port"));
       const relay = new VoiceRelay({

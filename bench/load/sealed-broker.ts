@@ -1,5 +1,5 @@
 /**
- * The peer of the bench `call` on the product's own ground: its memory, sockets, frames, channel, vault and outboxes, but
+ * The peer of the bench `call` on the product's own ground: its memory, compiler, sockets, frames, channel, vault and outboxes, but
  * no SIP, no supervisor, no transactions, no broker's rules, no relay, no registry, no limits, no log.
  *
  *     driver: StepBytes -> port, uid        driver: anything -> { us }, CPU since the start
@@ -13,6 +13,7 @@ import { wrap } from "@feldfon/protocol/crypto/transcript";
 import { encodeFrame, FrameReader, MAX_BODY_BYTES } from "@feldfon/protocol/frames";
 import { PublicKey } from "@feldfon/protocol/identity";
 import { CALL_ID_BYTES, wrapTranscript } from "@feldfon/protocol/phone/call-bytes";
+import { compileEarly } from "@feldfon/server/early-compiler";
 import { Outbox } from "@feldfon/server/outbox";
 import { ARENA_BYTES, ProcessMemory } from "@feldfon/server/process-memory";
 import { openVault } from "@feldfon/vault";
@@ -20,6 +21,7 @@ import { poolKey } from "../key-pool.ts";
 import { type BrokerEnd, PeerBroker, type StepBytes } from "./peer-steps.ts";
 
 new ProcessMemory();
+compileEarly();
 const vault = openVault({ arenaBytes: ARENA_BYTES });
 const keyPair = await vault.loadKeyPair(await poolKey(0));
 const serverKey = new PublicKey(keyPair.spki);
