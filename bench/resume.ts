@@ -5,7 +5,7 @@
  *     load/remote.ts: 100 who stay                    load/server.ts: the product
  *
  *     join      M1..M4, join, head, secret, phonebook            row and head on disk
- *     resume    socket lost, R1, R2, sync, an empty delta        no RSA, no disk
+ *     resume    socket lost, R1, R2, sync: nothing has changed    no RSA, no disk
  *
  * Cables are pulled one after the other and every uplink comes back by itself. The server notices the loss, keeps the
  * ticket and takes the line back: all of that is counted. Both come at the rate that is wanted of joins; at more they

@@ -105,7 +105,7 @@ export const snapshotOrder: Order<SnapshotPlace, SnapshotKind> = {
 export type SyncPlace = "resumed" | "asked" | "ready";
 export type SyncKind = "c:sync" | "s:synced";
 
-/** After a resume: where I stand, then one delta from there. */
+/** After a resume: where I stand, then one delta from there if anything has changed. */
 export const syncOrder: Order<SyncPlace, SyncKind> = {
   resumed: { "c:sync": "asked" },
   asked: { "s:synced": "ready" },

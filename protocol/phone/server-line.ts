@@ -5,8 +5,7 @@
  * Before join is accepted nothing is looked up or reserved for the peer; a handset hears deltas and calls from the
  * phonebook's 200 on.
  */
-import { randomBytes } from "node:crypto";
-import { ByteReader, equalBytes } from "../bytes.ts";
+import { ByteReader, equalBytes, publicBytes } from "../bytes.ts";
 import type { ResumeTicket } from "../channel/ticket.ts";
 import { HASH_BYTES, labelled, SIGNATURE_BYTES, transcript, wrap } from "../crypto/transcript.ts";
 import type { SignedHead } from "../directory/tree-head.ts";
@@ -319,13 +318,16 @@ export class ServerLine extends Line {
     this.answer(request, 200);
     this.#acknowledged = { epoch, hash };
     this.#host.ready(this, "sync");
+    // Who holds the newest head has said so: a delta without changes would have it said again.
+    const newest = this.#host.head();
+    if (epoch === newest.head.epoch && equalBytes(hash, newest.hash)) return;
     if (this.#delta.allows("s:delta")) this.#giveDelta(epoch, false);
   }
 
   #updateAsked(request: SipRequest): void {
     if (!this.ready) throw new ProtocolError("out-of-order", "update: before the phonebook");
     this.#update.admit("c:update");
-    this.#nonce = randomBytes(NONCE_BYTES);
+    this.#nonce = publicBytes(NONCE_BYTES);
     this.#update.admit("s:challenge");
     this.answer(request, 200, { body: this.#nonce });
   }

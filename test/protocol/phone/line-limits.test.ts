@@ -23,6 +23,11 @@ beforeEach(async () => {
 
 const codeOf = (error: Error | undefined) => (error as { code?: string } | undefined)?.code;
 
+/** The last byte turned: of a position, another hash. */
+function flipped(body: Buffer): Buffer {
+  return concat(body.subarray(0, -1), Buffer.of(body.at(-1)! ^ 1));
+}
+
 function pingsOf(end: End): number {
   return a.wire.spoken.filter(
     ({ from, message }) => from === end && message.type === "request" && message.feldfon === "ping",
@@ -260,6 +265,28 @@ describe("telephone: numbers that are too large", () => {
     }
     assert.equal(a.wire.fault, undefined);
   });
+
+  for (const [what, changed, expected] of [
+    ["the newest head nothing but their 200", (body: Buffer) => body, ["sync"]],
+    [
+      "another head of this epoch a delta, which the handset judges",
+      (body: Buffer) => flipped(body),
+      ["sync", "delta"],
+    ],
+  ] as const) {
+    it(`in a sync get with ${what}`, async () => {
+      const said: (string | undefined)[] = [];
+      a.wire.edit = ({ from, message }) => {
+        if (from === "server") said.push(message.feldfon);
+        const sync = message.type === "request" && message.feldfon === "sync";
+        return sync ? { ...message, body: changed(message.body) } : message;
+      };
+      await scene.play("a is cut", "a resumes", "a starts", "settle");
+      assert.deepEqual(said, expected);
+      assert.equal(a.wire.fault, undefined);
+      assert.equal(a.here, true);
+    });
+  }
 
   for (const [epoch, fits] of [
     [FAR, true],
