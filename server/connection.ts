@@ -56,6 +56,9 @@ export class Connection implements Closable {
   #bucket: TokenBucket | undefined;
   #stepUntilMs: number;
   #over = false;
+  /** A message takes its time; what the socket brings meanwhile waits. */
+  #taking = false;
+  #held: Buffer | undefined;
   /** A shutdown waits for this handset no longer. */
   #onOver: (() => void) | undefined;
 
@@ -76,7 +79,7 @@ export class Connection implements Closable {
     });
     // Listeners and no iterator, which would cost an idle line more memory than its keys.
     const ended = () => this.#close("lost");
-    socket.on("data", (chunk: Buffer) => this.#read(this.#frames.read(chunk)));
+    socket.on("data", (chunk: Buffer) => this.#came(chunk));
     socket.on("end", ended);
     socket.on("close", ended);
     socket.on("error", (error) => this.#fault(error));
@@ -86,24 +89,36 @@ export class Connection implements Closable {
     return this.#line;
   }
 
-  /** One message after the other. While one takes its time, and behind the last, the socket brings no more and no end. */
+  /** While a message takes its time the socket is held as soon as it brings more: mostly it brings nothing. */
+  #came(chunk: Buffer): void {
+    if (!this.#taking) return this.#read(this.#frames.read(chunk));
+    this.#held = chunk;
+    this.#socket.pause();
+  }
+
+  /** One message after the other. */
   #read(bodies: Iterator<Buffer>): void {
     try {
       for (let next = bodies.next(); !next.done && !this.#over; next = bodies.next()) {
         const taking = this.#take(next.value);
-        if (!taking && !this.#line?.ended) continue;
-        this.#socket.pause();
-        if (taking) taking.then(() => this.#taken(bodies)).catch((error) => this.#fault(error));
-        else void this.#finish();
-        return;
+        if (taking) {
+          this.#taking = true;
+          taking.then(() => this.#taken(bodies)).catch((error) => this.#fault(error));
+          return;
+        }
+        if (this.#line?.ended) return void this.#finish();
       }
-      if (this.#socket.isPaused()) this.#socket.resume();
+      const held = this.#held;
+      this.#held = undefined;
+      if (held) this.#read(this.#frames.read(held));
+      else if (this.#socket.isPaused()) this.#socket.resume();
     } catch (error) {
       this.#fault(error);
     }
   }
 
   #taken(bodies: Iterator<Buffer>): void {
+    this.#taking = false;
     if (this.#line?.ended) void this.#finish();
     else this.#read(bodies);
   }
@@ -159,10 +174,13 @@ export class Connection implements Closable {
     }
     this.#channel = channel;
     try {
-      const { leaf, clientKey } = channel.hello(body);
-      this.#clientKey = clientKey;
-      const m3 = await signer.sign(leaf);
-      if (this.#over) return;
+      const m3 = await signer.sign(() => {
+        if (this.#over) return undefined;
+        const { leaf, clientKey } = channel.hello(body);
+        this.#clientKey = clientKey;
+        return leaf;
+      });
+      if (!m3 || this.#over) return;
       this.#stepUntilMs = this.#around.now() + STEP_MS;
       this.#send(channel.offer(m3), "401 m1");
     } catch (error) {
@@ -264,6 +282,7 @@ export class Connection implements Closable {
 
   /** An orderly end: what was said goes out first. */
   async #finish(): Promise<void> {
+    this.#socket.pause();
     await this.#outbox.end();
     this.#close("left");
   }

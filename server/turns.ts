@@ -1,7 +1,10 @@
 /**
- * One after the other, each in a turn of the loop of its own: a batch that is on disk answers all its joiners at once,
- * and showing one of them a thousand rows takes a part of a millisecond; voice and calls come in between.
+ * A few after the other in each turn of the loop: a batch that is on disk answers all its joiners at once, and showing
+ * one of them a thousand rows takes a part of a millisecond; voice and calls come in between. Alone the next would find
+ * nothing of what it needs in the processor's caches.
  */
+const A_TURN = 4;
+
 export class Turns {
   readonly #waiting: (() => void)[] = [];
 
@@ -13,7 +16,7 @@ export class Turns {
   }
 
   #turn(): void {
-    this.#waiting.shift()!();
+    for (const resolve of this.#waiting.splice(0, A_TURN)) resolve();
     if (this.#waiting.length > 0) setImmediate(() => this.#turn());
   }
 }

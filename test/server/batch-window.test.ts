@@ -72,6 +72,21 @@ describe("Batch window", () => {
     ]);
   });
 
+  it("widens behind many items, fourfold at most, and is as it was behind few", async () => {
+    const { clock, runs, window } = world();
+    const begins: number[] = [];
+    for (const items of [12, 18, 24, 100, 1, 1]) {
+      for (let item = 0; item < items; item++) window.add(item);
+      const before = runs.length;
+      while (runs.length === before) await clock.pass(1);
+      begins.push(runs.at(-1)!.atMs);
+    }
+    assert.deepEqual(
+      begins.slice(1).map((atMs, at) => atMs - begins[at]!),
+      [50, 75, 100, 200, 50],
+    );
+  });
+
   it("drains at once, whatever the window, and leaves no timer behind", async () => {
     const { clock, runs, window } = world(0, 2);
     for (const item of [1, 2, 3, 4, 5]) window.add(item);
@@ -91,9 +106,9 @@ describe("Batch window", () => {
   it("keeps order and window, loses nothing and takes nothing twice, whatever comes when", async () => {
     await fc.assert(
       fc.asyncProperty(
-        fc.array(fc.integer({ min: 0, max: 80 }), { maxLength: 40 }),
+        fc.array(fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 80 })), { maxLength: 80 }),
         fc.integer({ min: 0, max: 90 }),
-        fc.integer({ min: 1, max: 5 }),
+        fc.integer({ min: 1, max: 60 }),
         async (gapsMs, runMs, mostItems) => {
           const { clock, runs, window } = world(runMs, mostItems);
           for (const [item, gapMs] of gapsMs.entries()) {
@@ -107,7 +122,10 @@ describe("Batch window", () => {
           );
           for (const [at, run] of runs.entries()) {
             assert.ok(run.items.length >= 1 && run.items.length <= mostItems);
-            if (at > 0) assert.ok(run.atMs - runs[at - 1]!.atMs >= Math.max(WINDOW_MS, runMs));
+            if (at === 0) continue;
+            const { atMs, items } = runs[at - 1]!;
+            const window = WINDOW_MS * Math.min(Math.max(items.length / 12, 1), 4);
+            assert.ok(run.atMs - atMs >= Math.max(window, runMs));
           }
         },
       ),

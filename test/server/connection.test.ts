@@ -92,6 +92,30 @@ describe("accept loop", () => {
     assert.ok(waitedMs > 4_500 && waitedMs < 9_000, `${Math.round(waitedMs)} ms`);
   });
 
+  it("closes a line that speaks while its M1 waits for the signature, and the others go on", async () => {
+    const socket = await dial(house.server.port);
+    const closed = untilClosed(socket);
+    socket.write(encodeFrame(await helloOf(house, 2)));
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    socket.write(encodeFrame(await helloOf(house, 2)));
+    await closed;
+    a.telephone.command({ do: "update" });
+    assert.equal((await a.heard("updated")).same, true);
+  });
+
+  it("keeps nothing of those who go while their M1 waits for the signature", async () => {
+    const slots = () => house.serverVault.status().slotsInUse;
+    const before = slots();
+    const m1 = encodeFrame(await helloOf(house, 2));
+    const sockets = await Promise.all(Array.from({ length: 5 }, () => dial(house.server.port)));
+    for (const socket of sockets) socket.write(m1);
+    // The first is signed at once, the others 50 ms later.
+    await new Promise((resolve) => setTimeout(resolve, 15));
+    for (const socket of sockets) socket.destroy();
+    await new Promise((resolve) => setTimeout(resolve, 150));
+    assert.equal(slots(), before);
+  });
+
   it("answers R1 with an unknown id 481 in clear, and closes", async () => {
     const m1 = parseSip(await helloOf(house, 2));
     const body = Buffer.concat([

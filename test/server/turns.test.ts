@@ -2,17 +2,16 @@ import assert from "node:assert/strict";
 import { Turns } from "@feldfon/server/turns";
 
 describe("turns", () => {
-  it("come one to a turn of the loop, in the order they were asked for", async () => {
+  it("come four to a turn of the loop, in the order they were asked for", async () => {
     const turns = new Turns();
     const happened: string[] = [];
-    const three = ["a", "b", "c"].map((name) => turns.next().then(() => happened.push(name)));
-    // Two turns of the loop lie between the first and the third.
+    const nine = [..."abcdefghi"].map((name) => turns.next().then(() => happened.push(name)));
     for (let turn = 0; turn < 3; turn++) {
       await new Promise<void>((resolve) => setImmediate(resolve));
       happened.push(`turn ${turn}`);
     }
-    await Promise.all(three);
-    assert.deepEqual(happened, ["a", "turn 0", "b", "turn 1", "c", "turn 2"]);
+    await Promise.all(nine);
+    assert.deepEqual(happened, ["a", "b", "c", "d", "turn 0", "e", "f", "g", "h", "turn 1", "i", "turn 2"]);
   });
 
   it("do not come at once, even for one who waits alone", async () => {

@@ -18,6 +18,7 @@ export class Household {
   /** Instead of what a household usually has; before it is opened. */
   parts: Partial<ServerParts> = {};
   server!: FeldfonServer;
+  serverVault!: NodeVault;
   readonly phones: Phone[] = [];
 
   constructor(...flags: string[]) {
@@ -26,6 +27,7 @@ export class Household {
 
   async open(port = 0): Promise<void> {
     const vault = new NodeVault();
+    this.serverVault = vault;
     const keyPair = await testKeyPair(vault, 0);
     const settings = { ...readSettings(this.#arguments, {}), port, udpPort: port };
     this.server = await FeldfonServer.open(settings, {
