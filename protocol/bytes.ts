@@ -53,8 +53,11 @@ export function lp(bytes: Uint8Array): Buffer {
 const BLOCK_BYTES = 4096;
 let block = Buffer.alloc(0);
 
-/** Random bytes for names on the wire (tags, branches, relay ids), never for secrets: drawn by the block, which is cheaper. */
-export function namingBytes(bytes: number): Buffer {
+/**
+ * Random bytes for what everybody may see (tags, branches, relay ids, nonces), never for secrets: drawn by the block, a
+ * draw of 32 bytes costs as much as one of thousands.
+ */
+export function publicBytes(bytes: number): Buffer {
   if (block.length < bytes) block = randomBytes(Math.max(bytes, BLOCK_BYTES));
   const drawn = block.subarray(0, bytes);
   block = block.subarray(bytes);

@@ -18,7 +18,7 @@
  * One table reads and writes the headers, so there is exactly one way to write a message: `encodeSip(parseSip(bytes))`
  * gives the same bytes. Headers are taken in the table's order and never looked up by a name that came in.
  */
-import { namingBytes, viewOf } from "./bytes.ts";
+import { publicBytes, viewOf } from "./bytes.ts";
 import { ProtocolError } from "./errors.ts";
 import type { Uid } from "./identity.ts";
 
@@ -444,7 +444,7 @@ function headOf(message: SipMessage): string {
 }
 
 /** Fresh material for branches and tags (8 bytes) and Call-IDs (16 bytes). @returns two digits a byte */
-export function hex(bytes: number, random: (bytes: number) => Buffer = namingBytes): string {
+export function hex(bytes: number, random: (bytes: number) => Buffer = publicBytes): string {
   return random(bytes).toString("hex");
 }
 

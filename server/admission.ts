@@ -161,6 +161,7 @@ export function requestBucket(): TokenBucket {
 
 /** Whom a limit counts as one: an IPv4 address, or the /64 of an IPv6 address, which one host has for itself. */
 export function addressBlock(address: string): string {
+  if (!address.includes(":")) return address;
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address);
   if (mapped) return mapped[1]!;
   const bare = address.split("%")[0]!;

@@ -166,8 +166,11 @@ export class PhoneService implements LineHost, BrokerHost {
     const { ticket } = line.channel;
     if (ticket) this.#keepTicket(ticket.id.toString("hex"), { ticket, client: line.client, untilMs: undefined });
     this.#metrics.connects.inc({ outcome: by === "sync" ? "resumed" : "joined" });
-    if (by === "connect") this.#metrics.connectSeconds.observe((this.now() - connection.beganMs) / 1_000);
-    this.#log.info(by === "sync" ? "handset back" : "handset here", { peer: uid, epoch: this.head().head.epoch });
+    // Who comes and who leaves is logged; whose network fails, and when, is only counted.
+    if (by === "connect") {
+      this.#metrics.connectSeconds.observe((this.now() - connection.beganMs) / 1_000);
+      this.#log.info("handset here", { peer: uid, epoch: this.head().head.epoch });
+    }
     this.#broker.lineBack(line);
     this.#joining.delete(line);
     this.#mayFanOut();

@@ -11,8 +11,7 @@
  *     `bad-point`, `bad-ciphertext`, `malformed`, `bad-sip`, `out-of-order`
  *     `closed`                                                      wiped, perhaps while M4 was being signed
  */
-import { randomBytes } from "node:crypto";
-import { ByteReader, lp } from "../bytes.ts";
+import { ByteReader, lp, publicBytes } from "../bytes.ts";
 import { sign, transcript } from "../crypto/transcript.ts";
 import { ProtocolError } from "../errors.ts";
 import { PublicKey, type Uid } from "../identity.ts";
@@ -69,7 +68,7 @@ export class ChannelClient {
   start(): Buffer {
     this.#supervisor.admit("c:m1");
     this.#offer = new AgreementOffer(this.#vault);
-    const nonce = (this.#random ?? randomBytes)(NONCE_BYTES);
+    const nonce = (this.#random ?? publicBytes)(NONCE_BYTES);
     const body = Buffer.concat([VERSION_AND_SUITE, nonce, this.#offer.bytes, lp(this.#keyPair.spki)]);
     this.#m1 = clearRequest("c:m1", this.#head, body, this.#random);
     return this.#m1;

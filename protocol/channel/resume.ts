@@ -12,8 +12,7 @@
  *                            `bad-encapsulation-key`, `malformed`, `bad-sip`, `out-of-order`
  * Behind a throw the line is to be closed without a byte; only an id that nobody knows gets `refusal481`.
  */
-import { randomBytes } from "node:crypto";
-import { ByteReader, equalBytes } from "../bytes.ts";
+import { ByteReader, equalBytes, publicBytes } from "../bytes.ts";
 import { MAC_BYTES, transcript } from "../crypto/transcript.ts";
 import { ProtocolError } from "../errors.ts";
 import type { Uid } from "../identity.ts";
@@ -36,6 +35,9 @@ import { SealedChannel } from "./sealed.ts";
 import { RESUME_ID_BYTES, type ResumeTicket } from "./ticket.ts";
 
 export { ResumeTicket } from "./ticket.ts";
+
+const R1_BYTES =
+  VERSION_AND_SUITE.length + RESUME_ID_BYTES + NONCE_BYTES + X25519_BYTES + ENCAPSULATION_KEY_BYTES + MAC_BYTES;
 
 /** The way back for a client that still holds its ticket. */
 export class ResumeClient {
@@ -63,7 +65,7 @@ export class ResumeClient {
     if (this.#ticket.spent) throw new ProtocolError("unknown-resume", "the resume ticket has served or was wiped");
     this.#supervisor.admit("c:r1");
     this.#offer = new AgreementOffer(this.#vault);
-    const nonce = (this.#random ?? randomBytes)(NONCE_BYTES);
+    const nonce = (this.#random ?? publicBytes)(NONCE_BYTES);
     const before = Buffer.concat([VERSION_AND_SUITE, this.#ticket.id, nonce, this.#offer.bytes]);
     this.#r1 = Buffer.concat([before, this.#ticket.mac("r1", transcript("r1", before))]);
     return clearRequest("c:r1", this.#head, this.#r1, this.#random);
@@ -121,11 +123,15 @@ export class ResumeServer {
     this.#random = options.random;
   }
 
-  /** Which ticket a client asks for, unproven. @returns 16 bytes. @throws {ProtocolError} as `accept` for R1's form */
+  /**
+   * Which ticket a client asks for, unproven and unread: R1 is the end of its frame. Whatever else stands in the frame
+   * is `accept`'s to judge, or `refusal481`'s.
+   *
+   * @returns 16 bytes; fewer of a frame that is too short for R1
+   */
   static idOf(body: Buffer): Buffer {
-    const { kind, message } = readRequest(body);
-    if (kind !== "c:r1") throw new ProtocolError("out-of-order", `resume: ${kind} came, expected c:r1`);
-    return readR1(message.body).id;
+    const r1 = body.subarray(Math.max(body.length - R1_BYTES, 0));
+    return r1.subarray(VERSION_AND_SUITE.length, VERSION_AND_SUITE.length + RESUME_ID_BYTES);
   }
 
   /**
@@ -145,7 +151,7 @@ export class ResumeServer {
     }
     try {
       const { bytes, secrets } = answerOffer(this.#vault, x25519, encapsulationKey);
-      const nonce = (this.#random ?? randomBytes)(NONCE_BYTES);
+      const nonce = (this.#random ?? publicBytes)(NONCE_BYTES);
       const r2Before = Buffer.concat([VERSION_AND_SUITE, nonce, bytes]);
       const r2 = Buffer.concat([r2Before, ticket.mac("r2", transcript("r2", r1, r2Before))]);
       const answer = clearAnswer(request, 200, r2, { random: this.#random });
@@ -162,6 +168,7 @@ export class ResumeServer {
   /** 481 to an id that nobody knows. @returns a whole frame body in clear; then the line is closed */
   refusal481(body: Buffer): Buffer {
     const request = this.#admit(body);
+    readR1(request.body);
     this.#supervisor.admit("s:unknown");
     return clearAnswer(request, 481, Buffer.alloc(0), { random: this.#random });
   }

@@ -12,8 +12,7 @@
  * `unauthentic`, `bad-sip`; each `out-of-order`. After a throw nothing secret is left behind and the line is to be
  * closed: behind a `key-bad` with `keyBad()`, behind all others without a byte.
  */
-import { randomBytes } from "node:crypto";
-import { ByteReader, lp } from "../bytes.ts";
+import { ByteReader, lp, publicBytes } from "../bytes.ts";
 import { labelled, transcript } from "../crypto/transcript.ts";
 import { ProtocolError } from "../errors.ts";
 import { PublicKey } from "../identity.ts";
@@ -78,7 +77,7 @@ export class ChannelServer {
     }
     // 3. (x_k, y) = d_B * Q_A, before the signature: a bad Q_A costs no private operation.
     const { bytes, secrets } = answerOffer(this.#vault, x25519, encapsulationKey);
-    const nonce = (this.#random ?? randomBytes)(NONCE_BYTES);
+    const nonce = (this.#random ?? publicBytes)(NONCE_BYTES);
     // 4. The head is final before it is signed, so Content-Length counts M3 already.
     const room = Buffer.alloc(M3_BYTES);
     const m2Body = Buffer.concat([VERSION_AND_SUITE, nonce, bytes, lp(this.#serverKey.spki), room]);

@@ -14,7 +14,7 @@
  *
  *     STUN: bytes 4..7 are 21 12 a4 42                       protocol/media/stun.ts
  */
-import { namingBytes, u8, u64 } from "../bytes.ts";
+import { publicBytes, u8, u64 } from "../bytes.ts";
 import { mac, macHolds, transcript } from "../crypto/transcript.ts";
 import type { Slot, Vault } from "../vault.ts";
 import { RTP_FIRST_BYTE, RTP_HEADER_BYTES, TAG_BYTES } from "./packet.ts";
@@ -44,7 +44,7 @@ export type RelayDatagram =
   | { kind: "stun"; message: StunMessage };
 
 /** A relay id is random, but never such that its data could be taken for STUN. */
-export function newRelayId(random: (bytes: number) => Buffer = namingBytes): Buffer {
+export function newRelayId(random: (bytes: number) => Buffer = publicBytes): Buffer {
   for (;;) {
     const id = random(RELAY_ID_BYTES);
     if (!hasMagicCookie(id)) return id;
