@@ -10,7 +10,8 @@
  * 150 come in a round, so 100 present are 25 at its beginning and 175 at its end.
  *
  * CPU is user and system time of the server process alone, its threads included. Rounds alternate, and the ratio is that
- * of each join's round to the handshakes' behind it. Between rounds the joiners leave, which is not counted. With 1,000 present the figure is stated: then the deltas cost more than the join.
+ * of each join's round to the handshakes' behind it. Between rounds the joiners leave, which is not counted. With 1,000
+ * present the figure is stated: then the deltas cost more than the join.
  * Both servers are measured warm, as they are after their first minutes; both are offered the same rate.
  * OPENSSL_ia32cap=:~0x200000 in front takes AVX-512 IFMA from both: a private operation costs twice as much then, as it
  * does on older and on smaller processors.

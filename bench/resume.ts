@@ -4,7 +4,7 @@
  *     load/remote.ts: 150 who come, drop out and go
  *     load/remote.ts: 100 who stay                    load/server.ts: the product
  *
- *     join      M1..M4, join, head, secret, phonebook            row and head on disk
+ *     join      M1..M4, join, head, secret, phonebook             row and head on disk
  *     resume    socket lost, R1, R2, sync: nothing has changed    no RSA, no disk
  *
  * Cables are pulled one after the other and every uplink comes back by itself. The server notices the loss, keeps the

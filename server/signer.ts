@@ -72,6 +72,21 @@ export class BatchSigner {
     });
   }
 
+  /** Clients that wait for the next signature. */
+  get waiting(): number {
+    return this.#window.waiting;
+  }
+
+  /** @returns M3, 1,032 bytes. @throws {VaultError} the same for everyone in the batch; what `leafOf` throws */
+  sign(leafOf: LeafOf): Promise<Buffer | undefined> {
+    return new Promise((resolve, reject) => this.#window.add({ leafOf, resolve, reject }));
+  }
+
+  /** Signs what waits. */
+  close(): Promise<void> {
+    return this.#window.drain();
+  }
+
   async #run(waiting: Waiting[]): Promise<void> {
     const ready: { leaf: Buffer; client: Waiting }[] = [];
     for (const [at, client] of waiting.entries()) {
@@ -91,20 +106,5 @@ export class BatchSigner {
     } catch (error) {
       for (const { client } of ready) client.reject(error);
     }
-  }
-
-  /** Clients that wait for the next signature. */
-  get waiting(): number {
-    return this.#window.waiting;
-  }
-
-  /** @returns M3, 1,032 bytes. @throws {VaultError} the same for everyone in the batch; what `leafOf` throws */
-  sign(leafOf: LeafOf): Promise<Buffer | undefined> {
-    return new Promise((resolve, reject) => this.#window.add({ leafOf, resolve, reject }));
-  }
-
-  /** Signs what waits. */
-  close(): Promise<void> {
-    return this.#window.drain();
   }
 }

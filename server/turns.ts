@@ -3,6 +3,7 @@
  * one of them a thousand rows takes a part of a millisecond; voice and calls come in between. Alone the next would find
  * nothing of what it needs in the processor's caches.
  */
+
 const A_TURN = 4;
 
 export class Turns {

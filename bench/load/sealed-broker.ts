@@ -1,6 +1,6 @@
 /**
- * The peer of the bench `call` on the product's own ground: its memory, compiler, sockets, frames, channel, vault and outboxes, but
- * no SIP, no supervisor, no transactions, no broker's rules, no relay, no registry, no limits, no log.
+ * The peer of the bench `call` on the product's own ground: its memory, compiler, sockets, frames, channel, vault and
+ * outboxes, but no SIP, no supervisor, no transactions, no broker's rules, no relay, no registry, no limits, no log.
  *
  *     driver: StepBytes -> port, uid        driver: anything -> { us }, CPU since the start
  */

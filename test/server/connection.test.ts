@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { setTimeout as pause } from "node:timers/promises";
 import { lp } from "@feldfon/protocol/bytes";
 import { ChannelClient } from "@feldfon/protocol/channel/client";
 import { encodeFrame, FrameReader, HEADER_BYTES } from "@feldfon/protocol/frames";
@@ -92,13 +93,19 @@ describe("accept loop", () => {
     assert.ok(waitedMs > 4_500 && waitedMs < 9_000, `${Math.round(waitedMs)} ms`);
   });
 
-  it("closes a line that speaks while its M1 waits for the signature, and the others go on", async () => {
-    const socket = await dial(house.server.port);
-    const closed = untilClosed(socket);
-    socket.write(encodeFrame(await helloOf(house, 2)));
-    await new Promise((resolve) => setTimeout(resolve, 1));
-    socket.write(encodeFrame(await helloOf(house, 2)));
+  it("reads what comes in pieces while M1 waits for its signature whole and behind it", async () => {
+    const m1 = encodeFrame(await helloOf(house, 2));
+    const [first, second] = await Promise.all([dial(house.server.port), dial(house.server.port)]);
+    const closed = untilClosed(second);
+    first.write(m1); // is signed at once, the next 50 ms later
+    await pause(10);
+    second.write(Buffer.concat([m1, m1.subarray(0, 10)]));
+    await pause(10);
+    second.write(m1.subarray(10));
     await closed;
+    const metrics = await (await fetch(`http://127.0.0.1:${house.server.healthPort}/metrics`)).text();
+    const codes = [...metrics.matchAll(/^feldfon_refused_total\{code="(.*)"\} 1$/gm)].map(([, code]) => code);
+    assert.deepEqual(codes, ["out-of-order"]);
     a.telephone.command({ do: "update" });
     assert.equal((await a.heard("updated")).same, true);
   });
@@ -110,9 +117,9 @@ describe("accept loop", () => {
     const sockets = await Promise.all(Array.from({ length: 5 }, () => dial(house.server.port)));
     for (const socket of sockets) socket.write(m1);
     // The first is signed at once, the others 50 ms later.
-    await new Promise((resolve) => setTimeout(resolve, 15));
+    await pause(15);
     for (const socket of sockets) socket.destroy();
-    await new Promise((resolve) => setTimeout(resolve, 150));
+    await pause(150);
     assert.equal(slots(), before);
   });
 
