@@ -17,12 +17,12 @@ export const NO_HASH: Readonly<Buffer> = Buffer.alloc(HASH_BYTES);
 
 /** H(00 | data) */
 export function leafHash(data: Uint8Array): Buffer {
-  return sha3(Buffer.concat([LEAF, data]));
+  return sha3(LEAF, data);
 }
 
 /** H(01 | left | right) */
 export function nodeHash(left: Uint8Array, right: Uint8Array): Buffer {
-  return sha3(Buffer.concat([NODE, left, right], 1 + 2 * HASH_BYTES));
+  return sha3(NODE, left, right);
 }
 
 /** A tree of this shape; its leaves are leaf hashes. */
