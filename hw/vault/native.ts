@@ -25,7 +25,7 @@ import type {
   Vault,
   VaultStatus,
 } from "@feldfon/protocol/vault";
-import type { Algorithm } from "./agreement.ts";
+import { type Algorithm, CIPHERTEXT_BYTES } from "./agreement.ts";
 import { DEVICE_KINDS, PIN_COST, type PinCost } from "./sealed-file.ts";
 
 /** Numbers of the core: enum vault_use, vault_algorithm. */
@@ -38,11 +38,14 @@ export const USES: Readonly<Record<SlotUse, number>> = {
   mac: 6,
   wrap: 7,
 };
+const USE_WORDS = Object.fromEntries(Object.entries(USES).map(([word, use]) => [use, word]));
 export const ALGORITHMS: Readonly<Record<Algorithm, number>> = { x25519: 1, "ml-kem-768": 2 };
 /** By enum vault_refusal. */
 const PACKET_REFUSALS: readonly PacketRefusal[] = ["malformed", "replayed", "too-old", "forged"];
 
 const TAG_BYTES = 16;
+const MAC_BYTES = 32;
+const WRAP_BYTES = 512;
 const PACKET_BYTES_MORE = 28; // header 12, tag 16
 const RLIM_INFINITY = 2 ** 64;
 
@@ -113,11 +116,11 @@ export interface NativeRealm {
   sign(keyPair: KeyPair, message: Uint8Array): Promise<Buffer>;
   unwrap(keyPair: KeyPair, label: Uint8Array, wrapped: Uint8Array): Promise<Slot<"derive">>;
   newSecret(): { wrap: Slot<"wrap">; derive: Slot<"derive"> };
-  wrap(spki: Uint8Array, label: Uint8Array, secret: Slot): Buffer;
+  wrap(spki: Uint8Array, label: Uint8Array, secret: Slot, wrapped: Uint8Array): void;
   verifies(spki: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean;
   makeEphemeral(algorithm: number): Ephemeral;
   agree(own: Ephemeral, peer: Uint8Array): Slot<"derive">;
-  encapsulate(key: Uint8Array): { ciphertext: Buffer; secret: Slot<"derive"> };
+  encapsulate(key: Uint8Array, ciphertext: Uint8Array): Slot<"derive">;
   decapsulate(own: Ephemeral, ciphertext: Uint8Array): Slot<"derive">;
   derive(use: number, bytes: number, salt: Uint8Array, info: Uint8Array, ...material: readonly Slot[]): Slot;
   rekey(slot: Slot, salt: Uint8Array, info: Uint8Array): void;
@@ -127,7 +130,7 @@ export interface NativeRealm {
   openInPlace(slot: Slot, counter: number, aad: Uint8Array, place: Uint8Array): void;
   srtpSender(slot: Slot, ssrc: number, ratchetSalt: Uint8Array, ratchetInfo: Uint8Array): NativePacketSealer;
   srtpReceiver(slot: Slot, ssrc: number, ratchetSalt: Uint8Array, ratchetInfo: Uint8Array): NativePacketOpener;
-  mac(slot: Slot, message: Uint8Array): Buffer;
+  mac(slot: Slot, message: Uint8Array, tag: Uint8Array): void;
   macMatches(slot: Slot, message: Uint8Array, tag: Uint8Array): boolean;
   /** @returns false for a handle of somebody else */
   wipe(handle: Slot | KeyPair | Ephemeral | NativePin): boolean;
@@ -150,6 +153,7 @@ export interface NativeAddon {
   /** @returns a word why not: the core's */
   open(
     refusal: (code: string, errno: number) => VaultError,
+    slotOf: (use: number) => object,
     slotsMax: number,
     arenaBytes: number,
     locked: boolean,
@@ -196,7 +200,7 @@ export class NativeVault implements Vault {
     { slotsMax = 0, arenaBytes = 0, locked = false, pinCost = PIN_COST }: NativeVaultOptions = {},
     addon = loadAddon("vault"),
   ) {
-    const opened = addon.open(refusal, slotsMax, arenaBytes, locked);
+    const opened = addon.open(refusal, slotOf, slotsMax, arenaBytes, locked);
     if (typeof opened === "string") throw refusal(opened, 0);
     this.#native = opened;
     this.#pinCost = pinCost;
@@ -304,7 +308,9 @@ export class NativeVault implements Vault {
   }
 
   wrap(spki: Uint8Array, label: Uint8Array, secret: Slot<"wrap">): Buffer {
-    return this.#native.wrap(spki, label, secret);
+    const wrapped = Buffer.allocUnsafe(WRAP_BYTES);
+    this.#native.wrap(spki, label, secret, wrapped);
+    return wrapped;
   }
 
   verifies(spki: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
@@ -322,7 +328,8 @@ export class NativeVault implements Vault {
   }
 
   encapsulate(encapsulationKey: Uint8Array): { ciphertext: Buffer; secret: Slot<"derive"> } {
-    return this.#native.encapsulate(encapsulationKey);
+    const ciphertext = Buffer.allocUnsafe(CIPHERTEXT_BYTES);
+    return { secret: this.#native.encapsulate(encapsulationKey, ciphertext), ciphertext };
   }
 
   decapsulate(own: Ephemeral<"ml-kem-768">, ciphertext: Uint8Array): Slot<"derive"> {
@@ -395,7 +402,9 @@ export class NativeVault implements Vault {
   // Message authentication
 
   mac(slot: Slot<"mac">, message: Uint8Array): Buffer {
-    return this.#native.mac(slot, message);
+    const tag = Buffer.allocUnsafe(MAC_BYTES);
+    this.#native.mac(slot, message, tag);
+    return tag;
   }
 
   macMatches(slot: Slot<"mac">, message: Uint8Array, tag: Uint8Array): boolean {
@@ -432,6 +441,11 @@ function deviceBytes(device: DeviceSecret): Buffer {
 /** @param bytes a limit as the system says it, 2^64 - 1 for none, which a number cannot hold */
 export function limitOf(bytes: number): number {
   return bytes >= RLIM_INFINITY ? Number.POSITIVE_INFINITY : bytes;
+}
+
+/** What a slot shows of itself. @param use the core's number */
+function slotOf(use: number): object {
+  return Object.freeze({ use: USE_WORDS[use] });
 }
 
 /** @param word the core's. @param errno what the system said, 0 when it was not asked */

@@ -1,9 +1,10 @@
 /*
- * How a handle of the vault looks from C: an object of JavaScript with this tag, around this struct. Another addon of
- * ours takes a slot apart with it and works through the table of the external (core/vault.h, "for our other addons").
+ * How a voice key's handle looks from C: an object of JavaScript with this tag, around this struct. Another addon of
+ * ours takes it apart with it and works through the table of the external (core/vault.h, "for our other addons"). Other
+ * handles have no tag: nobody else has any business with them.
  *
- *     vault.voiceTable   external, tagged VAULT_TABLE_TAG   -> const vault_table *
- *     slot               object,   tagged VAULT_HANDLE_TAG  -> vault_handle_box *
+ *     vault.voiceTable            external, tagged VAULT_TABLE_TAG   -> const vault_table *
+ *     packet-seal, packet-open    object,   tagged VAULT_HANDLE_TAG  -> vault_handle_box *
  */
 #ifndef FELDFON_VAULT_HANDLE_H
 #define FELDFON_VAULT_HANDLE_H

@@ -1,7 +1,7 @@
 /*
  * The module: opens the process's one core and gives JavaScript realms of it.
  *
- *     { open(options, refusal) => realm, harden() => how closed the process is, voiceTable }
+ *     { open(refusal, slot, ..) => realm, harden() => how closed the process is, voiceTable }
  *
  * The shipped build and the testing build differ by testing.c, and by what it hooks into the core (births.h).
  */
@@ -47,19 +47,19 @@ static napi_value status(napi_env env, napi_callback_info info) {
   const napi_property_descriptor all[] = {
       {.utf8name = "secretMemory",
        .value = truth_of(env, now.backend == VAULT_MEMFD_SECRET),
-       .attributes = napi_enumerable},
-      {.utf8name = "library", .value = library, .attributes = napi_enumerable},
-      {.utf8name = "slotsInUse", .value = number_of(env, c.realm->slots_in_use), .attributes = napi_enumerable},
-      {.utf8name = "slotsMax", .value = number_of(env, c.realm->slots_max), .attributes = napi_enumerable},
-      {.utf8name = "slotsOfProcess", .value = number_of(env, now.slots_in_use), .attributes = napi_enumerable},
-      {.utf8name = "arenaBytes", .value = number_of(env, (double)now.arena_bytes), .attributes = napi_enumerable},
-      {.utf8name = "arenaUsedBytes", .value = number_of(env, (double)now.arena_used), .attributes = napi_enumerable},
-      {.utf8name = "arenaPeakBytes", .value = number_of(env, (double)now.arena_peak), .attributes = napi_enumerable},
+       .attributes = napi_default_jsproperty},
+      {.utf8name = "library", .value = library, .attributes = napi_default_jsproperty},
+      {.utf8name = "slotsInUse", .value = number_of(env, c.realm->slots_in_use), .attributes = napi_default_jsproperty},
+      {.utf8name = "slotsMax", .value = number_of(env, c.realm->slots_max), .attributes = napi_default_jsproperty},
+      {.utf8name = "slotsOfProcess", .value = number_of(env, now.slots_in_use), .attributes = napi_default_jsproperty},
+      {.utf8name = "arenaBytes", .value = number_of(env, (double)now.arena_bytes), .attributes = napi_default_jsproperty},
+      {.utf8name = "arenaUsedBytes", .value = number_of(env, (double)now.arena_used), .attributes = napi_default_jsproperty},
+      {.utf8name = "arenaPeakBytes", .value = number_of(env, (double)now.arena_peak), .attributes = napi_default_jsproperty},
       {.utf8name = "coreLimitBytes",
        .value = number_of(env, (double)now.core_limit),
-       .attributes = napi_enumerable},
-      {.utf8name = "dumpable", .value = truth_of(env, now.dumpable != 0), .attributes = napi_enumerable},
-      {.utf8name = "hardwareRandomness", .value = truth_of(env, now.hwrng != 0), .attributes = napi_enumerable},
+       .attributes = napi_default_jsproperty},
+      {.utf8name = "dumpable", .value = truth_of(env, now.dumpable != 0), .attributes = napi_default_jsproperty},
+      {.utf8name = "hardwareRandomness", .value = truth_of(env, now.hwrng != 0), .attributes = napi_default_jsproperty},
   };
   return object_of(env, all, sizeof all / sizeof *all);
 }
@@ -92,21 +92,27 @@ static bool add_all(vault_realm *realm, napi_value object) {
   return true;
 }
 
-/* (refusal, slots of this realm or 0, arena bytes or 0, locked) => realm, or the word why there is none.
+static bool is_function(napi_env env, napi_value value) {
+  napi_valuetype type = napi_undefined;
+  return napi_typeof(env, value, &type) == napi_ok && type == napi_function;
+}
+
+/* (refusal, slot, slots of this realm or 0, arena bytes or 0, locked) => realm, or the word why there is none.
  * The last two count for the first call of the process only. */
 static napi_value open_realm(napi_env env, napi_callback_info info) {
+  enum { REFUSAL, SLOT, SLOTS_MAX, ARENA_BYTES, LOCKED, ARGUMENTS };
   skin_call c;
   uint32_t slots_max = 0;
   double arena_bytes = 0;
   bool locked = false;
-  napi_valuetype type = napi_undefined;
   napi_value answer = NULL;
-  if (!call_begin(env, info, 4, &c) || !take_uint32(&c, 1, &slots_max) || !take_number(&c, 2, &arena_bytes)) {
+  if (!call_begin(env, info, ARGUMENTS, &c) || !take_uint32(&c, SLOTS_MAX, &slots_max) ||
+      !take_number(&c, ARENA_BYTES, &arena_bytes)) {
     return NULL;
   }
-  if (napi_typeof(env, c.arguments[0], &type) != napi_ok || type != napi_function ||
-      napi_get_value_bool(env, c.arguments[3], &locked) != napi_ok) {
-    napi_throw_type_error(env, "ERR_INVALID_ARG_TYPE", "open expects (function, number, number, boolean)");
+  if (!is_function(env, c.arguments[REFUSAL]) || !is_function(env, c.arguments[SLOT]) ||
+      napi_get_value_bool(env, c.arguments[LOCKED], &locked) != napi_ok) {
+    napi_throw_type_error(env, "ERR_INVALID_ARG_TYPE", "open expects (function, function, number, number, boolean)");
     return NULL;
   }
   const vault_options options = {
@@ -118,7 +124,8 @@ static napi_value open_realm(napi_env env, napi_callback_info info) {
   vault_realm *realm = NULL;
   if (result == VAULT_OK) {
     vault_get_status(&now);
-    realm = realm_of(env, slots_max > 0 && slots_max < now.slots_max ? slots_max : now.slots_max, c.arguments[0]);
+    realm = realm_of(env, slots_max > 0 && slots_max < now.slots_max ? slots_max : now.slots_max, c.arguments[REFUSAL],
+                     c.arguments[SLOT]);
     if (realm == NULL) result = VAULT_INTERNAL;
   }
   if (result != VAULT_OK) {
@@ -136,14 +143,14 @@ static napi_value harden(napi_env env, napi_callback_info info) {
   vault_hardening after;
   vault_harden(&after);
   const napi_property_descriptor all[] = {
-      {.utf8name = "dumpable", .value = truth_of(env, after.dumpable != 0), .attributes = napi_enumerable},
+      {.utf8name = "dumpable", .value = truth_of(env, after.dumpable != 0), .attributes = napi_default_jsproperty},
       {.utf8name = "coreLimitBytes",
        .value = number_of(env, (double)after.core_limit),
-       .attributes = napi_enumerable},
-      {.utf8name = "newPrivileges", .value = truth_of(env, after.new_privileges != 0), .attributes = napi_enumerable},
+       .attributes = napi_default_jsproperty},
+      {.utf8name = "newPrivileges", .value = truth_of(env, after.new_privileges != 0), .attributes = napi_default_jsproperty},
       {.utf8name = "sigusr1Ignored",
        .value = truth_of(env, after.sigusr1_ignored != 0),
-       .attributes = napi_enumerable},
+       .attributes = napi_default_jsproperty},
   };
   return object_of(env, all, sizeof all / sizeof *all);
 }
@@ -166,9 +173,9 @@ NAPI_MODULE_INIT() {
   napi_create_function(env, "open", NAPI_AUTO_LENGTH, open_realm, NULL, &open);
   napi_create_function(env, "harden", NAPI_AUTO_LENGTH, harden, NULL, &close_process);
   const napi_property_descriptor all[] = {
-      {.utf8name = "open", .value = open, .attributes = napi_enumerable},
-      {.utf8name = "harden", .value = close_process, .attributes = napi_enumerable},
-      {.utf8name = "voiceTable", .value = voice_table(env), .attributes = napi_enumerable},
+      {.utf8name = "open", .value = open, .attributes = napi_default_jsproperty},
+      {.utf8name = "harden", .value = close_process, .attributes = napi_default_jsproperty},
+      {.utf8name = "voiceTable", .value = voice_table(env), .attributes = napi_default_jsproperty},
   };
   napi_value module = object_of(env, all, sizeof all / sizeof *all);
   return module == NULL ? exports : module;

@@ -4,7 +4,7 @@
  *
  *     process       one core, opened by whoever comes first; every Worker has an environment of its own
  *       realm       one vault of JavaScript: its living handles, its limit, its wipe; functions carry it as their data
- *         record    one handle: wrapped in a frozen, tagged object; wiped by hand, by the realm or by the collector
+ *         record    one handle: wrapped in a frozen object; wiped by hand, by the realm or by the collector
  *
  * A realm is touched only by the thread of its environment. RSA runs in Node's pool and sees jobs, never realms.
  */
@@ -21,6 +21,7 @@ typedef struct vault_record vault_record;
 typedef struct vault_realm {
   napi_env env;
   napi_ref refusal; /* (word, errno) => VaultError */
+  napi_ref slot_of; /* (use) => frozen object */
   vault_record *records;
   uint32_t slots_in_use;
   uint32_t slots_promised; /* to jobs that run */
@@ -62,7 +63,7 @@ typedef struct skin_function {
 
 /* ---- realms.c ---- */
 
-vault_realm *realm_of(napi_env env, uint32_t slots_max, napi_value refusal);
+vault_realm *realm_of(napi_env env, uint32_t slots_max, napi_value refusal, napi_value slot_of);
 void realm_hold(vault_realm *realm);
 void realm_release(vault_realm *realm);
 void realm_wipe(vault_realm *realm);

@@ -29,26 +29,23 @@ static napi_value new_secret(napi_env env, napi_callback_info info) {
   vault_result result = vault_new_secret(&wrap_handle, &derive_handle);
   if (result != VAULT_OK) return refuse(&c, result);
   const napi_property_descriptor both[] = {
-      {.utf8name = "wrap", .value = slot_make(c.realm, wrap_handle, VAULT_WRAP), .attributes = napi_enumerable},
-      {.utf8name = "derive", .value = slot_make(c.realm, derive_handle, VAULT_DERIVE), .attributes = napi_enumerable},
+      {.utf8name = "wrap", .value = slot_make(c.realm, wrap_handle, VAULT_WRAP), .attributes = napi_default_jsproperty},
+      {.utf8name = "derive", .value = slot_make(c.realm, derive_handle, VAULT_DERIVE), .attributes = napi_default_jsproperty},
   };
   return made(&c, object_of(env, both, 2));
 }
 
-/* (spki, label, secret) => wrapped */
+/* (spki, label, secret, wrapped) */
 static napi_value wrap(napi_env env, napi_callback_info info) {
   skin_call c;
   vault_bytes spki, label;
   vault_record *secret;
   uint8_t *wrapped;
-  if (!call_begin(env, info, 3, &c) || !take_record(&c, 2, &secret) || !take_bytes(&c, 0, &spki) ||
-      !take_bytes(&c, 1, &label)) {
+  if (!call_begin(env, info, 4, &c) || !take_record(&c, 2, &secret) || !take_bytes(&c, 0, &spki) ||
+      !take_bytes(&c, 1, &label) || !take_output(&c, 3, VAULT_WRAP_BYTES, &wrapped)) {
     return NULL;
   }
-  napi_value buffer = new_buffer(env, VAULT_WRAP_BYTES, &wrapped);
-  if (buffer == NULL) return refuse(&c, VAULT_NO_MEMORY);
-  vault_result result = vault_wrap(spki, label, secret->box.handle, wrapped);
-  return result == VAULT_OK ? buffer : refuse(&c, result);
+  return done(&c, vault_wrap(spki, label, secret->box.handle, wrapped));
 }
 
 /* (spki, message, signature) => whether it holds */
@@ -106,22 +103,18 @@ static napi_value agree(napi_env env, napi_callback_info info) { return use_up(e
 
 static napi_value decapsulate(napi_env env, napi_callback_info info) { return use_up(env, info, vault_decapsulate); }
 
-/* (encapsulation key) => { ciphertext, secret } */
+/* (encapsulation key, ciphertext) => secret */
 static napi_value encapsulate(napi_env env, napi_callback_info info) {
   skin_call c;
   vault_bytes key;
   uint8_t *ciphertext;
   vault_handle handle = 0;
-  if (!call_begin(env, info, 1, &c) || !take_bytes(&c, 0, &key) || !room_for(&c, 1)) return NULL;
-  napi_value buffer = new_buffer(env, VAULT_CIPHERTEXT_BYTES, &ciphertext);
-  if (buffer == NULL) return refuse(&c, VAULT_NO_MEMORY);
+  if (!call_begin(env, info, 2, &c) || !take_bytes(&c, 0, &key) ||
+      !take_output(&c, 1, VAULT_CIPHERTEXT_BYTES, &ciphertext) || !room_for(&c, 1)) {
+    return NULL;
+  }
   vault_result result = vault_encapsulate(key, ciphertext, &handle);
-  napi_value secret = slot_born(&c, result, handle, VAULT_DERIVE);
-  const napi_property_descriptor both[] = {
-      {.utf8name = "ciphertext", .value = buffer, .attributes = napi_enumerable},
-      {.utf8name = "secret", .value = secret, .attributes = napi_enumerable},
-  };
-  return secret == NULL ? NULL : made(&c, object_of(env, both, 2));
+  return slot_born(&c, result, handle, VAULT_DERIVE);
 }
 
 /* ---- slot to slot ---- */
@@ -227,17 +220,17 @@ static napi_value open_in_place(napi_env env, napi_callback_info info) {
 
 /* ---- message authentication ---- */
 
-/* (slot, message) => mac */
+/* (slot, message, mac) */
 static napi_value mac(napi_env env, napi_callback_info info) {
   skin_call c;
   vault_record *slot;
   vault_bytes message;
   uint8_t *tag;
-  if (!call_begin(env, info, 2, &c) || !take_record(&c, 0, &slot) || !take_bytes(&c, 1, &message)) return NULL;
-  napi_value buffer = new_buffer(env, VAULT_MAC_BYTES, &tag);
-  if (buffer == NULL) return refuse(&c, VAULT_NO_MEMORY);
-  vault_result result = vault_mac(slot->box.handle, message, tag);
-  return result == VAULT_OK ? buffer : refuse(&c, result);
+  if (!call_begin(env, info, 3, &c) || !take_record(&c, 0, &slot) || !take_bytes(&c, 1, &message) ||
+      !take_output(&c, 2, VAULT_MAC_BYTES, &tag)) {
+    return NULL;
+  }
+  return done(&c, vault_mac(slot->box.handle, message, tag));
 }
 
 /* (slot, message, tag) => boolean; a tag of another length fits nothing. */
