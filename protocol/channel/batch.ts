@@ -6,7 +6,7 @@
  *          | SIGN_S      | index | size | 16 x 32: path, zeros  |      u32, u32; path lowest first
  *          +-------------+-------+------+-----------------------+
  *
- *     tree   leaf H(00 | T("m2", M1, M2)), node H(01 | l | r), RFC 6962 §2.1 shape: pairs, an odd one goes up as it is
+ *     tree   leaf H(00 | t2), t2 = T("m2", M1, M2), node H(01 | l | r), RFC 6962 §2.1 shape: pairs, an odd one goes up as it is
  *     SIGN   SIGN_S("m3", T("m3", u32 size, root)); size 1: root = leaf, no path
  */
 import { ByteReader, u32 } from "../bytes.ts";
@@ -21,9 +21,9 @@ export const M3_BYTES = SIGNATURE_BYTES + 4 + 4 + PATH_ENTRIES * HASH_BYTES;
 const LEAF = Buffer.of(0);
 const NODE = Buffer.of(1);
 
-/** The tree's leaf for one client. @returns 32 bytes */
-export function batchLeaf(m1: Uint8Array, m2: Uint8Array): Buffer {
-  return sha3(LEAF, transcript("m2", m1, m2));
+/** The tree's leaf for one client. @param t2 T("m2", M1, M2) @returns 32 bytes */
+export function batchLeaf(t2: Uint8Array): Buffer {
+  return sha3(LEAF, t2);
 }
 
 /**

@@ -91,16 +91,18 @@ export class ChannelClient {
       const m3 = body.subarray(-M3_BYTES);
       const { serverKey, x25519, ciphertext } = this.#read(message.body);
       // 6. The pinned key first, then its signature: until both hold, no secret exists.
-      if (!checkM3(m3, batchLeaf(m1, m2), serverKey)) {
+      const t2 = transcript("m2", m1, m2);
+      if (!checkM3(m3, batchLeaf(t2), serverKey)) {
         throw new ProtocolError("unauthentic", "M3 does not carry the server's signature");
       }
       // 7. M4 = Sig(Sk_C, H(M1|M2|M3))
-      const signature = await sign(this.#vault, this.#keyPair, "m4", transcript("m4", m1, m2, m3));
+      const t4 = transcript("m4", t2, m3);
+      const signature = await sign(this.#vault, this.#keyPair, "m4", t4);
       const offer = this.#offered(); // The line may have ended while M4 was being signed.
       const m4 = clearRequest("c:m4", this.#head, signature, this.#random);
       this.#supervisor.admit("c:m4");
       // 5, 9. Last, since M4 is part of what names the channel, and so that no secret waits for the signature.
-      const th = transcript("channel", m1, m2, m3, m4);
+      const th = transcript("channel", t4, m4);
       const secret = secretOf(this.#vault, "channel", th, offer.accept(x25519, ciphertext));
       const channel = SealedChannel.connected({
         vault: this.#vault,

@@ -49,7 +49,7 @@ export class ResumeClient {
   readonly #head: ClientHead;
   readonly #supervisor = new Supervisor("resume", resumeOrder, "new");
   #offer: AgreementOffer | undefined;
-  #r1: Buffer | undefined;
+  #r1: { t1: Buffer; tag: Buffer } | undefined;
 
   /** @param uid one's own */
   constructor(options: { vault: Vault; ticket: ResumeTicket; uid: Uid; random?: Random }) {
@@ -67,8 +67,10 @@ export class ResumeClient {
     this.#offer = new AgreementOffer(this.#vault);
     const nonce = (this.#random ?? publicBytes)(NONCE_BYTES);
     const before = Buffer.concat([VERSION_AND_SUITE, this.#ticket.id, nonce, this.#offer.bytes]);
-    this.#r1 = Buffer.concat([before, this.#ticket.mac("r1", transcript("r1", before))]);
-    return clearRequest("c:r1", this.#head, this.#r1, this.#random);
+    const t1 = transcript("r1", before);
+    const tag = this.#ticket.mac("r1", t1);
+    this.#r1 = { t1, tag };
+    return clearRequest("c:r1", this.#head, Buffer.concat([before, tag]), this.#random);
   }
 
   /** @param body the server's answer to R1, a whole frame body @returns the channel, under "joined" at once */
@@ -89,11 +91,12 @@ export class ResumeClient {
       const tag = reader.take(MAC_BYTES);
       reader.end();
       const r1 = this.#r1!;
-      if (!this.#ticket.macHolds("r2", transcript("r2", r1, before), tag)) {
+      const t2 = transcript("r2", r1.t1, r1.tag, before);
+      if (!this.#ticket.macHolds("r2", t2, tag)) {
         throw new ProtocolError("unauthentic", "R2 does not carry the server's MAC");
       }
       try {
-        const th = transcript("resumed", r1, message.body);
+        const th = transcript("resumed", t2, tag);
         const secrets = offer.accept(x25519, ciphertext);
         const secret = secretOf(this.#vault, "resumed", th, secrets, this.#ticket.resumeKey);
         return SealedChannel.resumed({ vault: this.#vault, side: "client", peer: this.#ticket.peer, th, secret });
@@ -140,23 +143,25 @@ export class ResumeServer {
    */
   accept(body: Buffer, ticket: ResumeTicket): { r2: Buffer; channel: SealedChannel; callId: string } {
     const request = this.#admit(body);
-    const r1 = request.body;
-    const { id, x25519, encapsulationKey, before, tag } = readR1(r1);
+    const { id, x25519, encapsulationKey, before, tag } = readR1(request.body);
     if (!equalBytes(id, ticket.id)) throw new ProtocolError("unknown-resume", "R1 asks for another ticket");
     if (request.from.party !== ticket.peer) {
       throw new ProtocolError("bad-sip", "R1 comes from another uid than that of the lost line");
     }
-    if (!ticket.macHolds("r1", transcript("r1", before), tag)) {
+    const t1 = transcript("r1", before);
+    if (!ticket.macHolds("r1", t1, tag)) {
       throw new ProtocolError("unauthentic", "R1 does not carry the client's MAC");
     }
     try {
       const { bytes, secrets } = answerOffer(this.#vault, x25519, encapsulationKey);
       const nonce = (this.#random ?? publicBytes)(NONCE_BYTES);
       const r2Before = Buffer.concat([VERSION_AND_SUITE, nonce, bytes]);
-      const r2 = Buffer.concat([r2Before, ticket.mac("r2", transcript("r2", r1, r2Before))]);
+      const t2 = transcript("r2", t1, tag, r2Before);
+      const r2Tag = ticket.mac("r2", t2);
+      const r2 = Buffer.concat([r2Before, r2Tag]);
       const answer = clearAnswer(request, 200, r2, { random: this.#random });
       this.#supervisor.admit("s:r2");
-      const th = transcript("resumed", r1, r2);
+      const th = transcript("resumed", t2, r2Tag);
       const secret = secretOf(this.#vault, "resumed", th, secrets, ticket.resumeKey);
       const channel = SealedChannel.resumed({ vault: this.#vault, side: "server", peer: ticket.peer, th, secret });
       return { r2: answer, channel, callId: request.callId };

@@ -57,7 +57,7 @@ export interface Handshaken {
   side: Side;
   /** Proven uid of the other end. */
   peer: Uid;
-  /** T("channel", M1, M2, M3, M4), after a resume T("resumed", R1, R2). */
+  /** T("channel", ..), after a resume T("resumed", ..): over every byte that was said, those before by their own T. */
   th: Buffer;
   /** ch of M1..M4 or j of a resume. The channel takes it over. */
   secret: Slot<"derive">;

@@ -35,9 +35,12 @@ import { SealedChannel } from "./sealed.ts";
 
 /** What stands between M1 and M4. */
 interface HalfOpen {
-  m1: Buffer;
-  m2: Buffer;
-  m3?: Buffer;
+  /** Until it is sent. */
+  m2?: Buffer;
+  /** T("m2", M1, M2). */
+  t2: Buffer;
+  /** T("m4", t2, M3), what M4 signs. */
+  t4?: Buffer;
   clientKey: PublicKey;
   secrets: SharedSecrets;
 }
@@ -82,16 +85,19 @@ export class ChannelServer {
     const room = Buffer.alloc(M3_BYTES);
     const m2Body = Buffer.concat([VERSION_AND_SUITE, nonce, bytes, lp(this.#serverKey.spki), room]);
     const m2 = clearAnswer(request, 401, m2Body, { random: this.#random }).subarray(0, -M3_BYTES);
-    this.#halfOpen = { m1: body, m2, clientKey, secrets };
-    return { m2, leaf: batchLeaf(body, m2), clientKey };
+    const t2 = transcript("m2", body, m2);
+    this.#halfOpen = { m2, t2, clientKey, secrets };
+    return { m2, leaf: batchLeaf(t2), clientKey };
   }
 
   /** Step 4. @param m3 from `signBatch`, for this line's leaf @returns the 401, a whole frame body */
   offer(m3: Buffer): Buffer {
     const halfOpen = this.#met(); // The line may have ended while M3 was being signed.
     this.#supervisor.admit("s:m2");
-    halfOpen.m3 = m3;
-    return Buffer.concat([halfOpen.m2, m3]);
+    halfOpen.t4 = transcript("m4", halfOpen.t2, m3);
+    const m2 = halfOpen.m2!;
+    delete halfOpen.m2;
+    return Buffer.concat([m2, m3]);
   }
 
   /** 400, after `hello` threw `key-bad`. @returns a whole frame body in clear */
@@ -116,17 +122,16 @@ export class ChannelServer {
   prove(body: Buffer): SealedChannel {
     try {
       const request = this.#admit("c:m4", body);
-      const { m1, m2, m3, clientKey, secrets } = this.#met();
+      const { t4, clientKey, secrets } = this.#met();
       if (request.callId !== this.callId || request.from.party !== clientKey.uid) {
         throw new ProtocolError("bad-sip", "M4 comes from another uid or line than M1");
       }
       // 8. The server verifies the signature in M4 with Pk_C.
-      const t4 = transcript("m4", m1, m2, m3!);
-      if (!this.#vault.verifies(clientKey.spki, labelled("m4", t4), request.body)) {
+      if (!this.#vault.verifies(clientKey.spki, labelled("m4", t4!), request.body)) {
         throw new ProtocolError("unauthentic", "M4 does not carry the client's signature");
       }
       // 9. Sk_ch, of both secrets and everything that was said.
-      const th = transcript("channel", m1, m2, m3!, body);
+      const th = transcript("channel", t4!, body);
       const secret = secretOf(this.#vault, "channel", th, secrets);
       return SealedChannel.connected({ vault: this.#vault, side: "server", peer: clientKey.uid, th, secret });
     } finally {

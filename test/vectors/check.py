@@ -692,10 +692,6 @@ def check_batch(recorded, server):
             same("index, size", place, (index, len(leaves)))
 
 
-def batch_leaf(m1, m2):
-    return H(b"\0" + T("m2", m1, m2))
-
-
 def check_handshake(recorded, owners, held):
     """M1..M4 and every key up to "joined". @returns the line"""
     client, server = owners[recorded.text("client")], owners["server"]
@@ -729,18 +725,20 @@ def check_handshake(recorded, owners, held):
         same("M3 behind it", body.rest(), m3)
 
     with report.vector(f"{name} M3"):
-        index, size = check_m3("M3", m3, batch_leaf(m1, m2), server)
+        t2 = T("m2", m1, m2)
+        index, size = check_m3("M3", m3, H(b"\0" + t2), server)
         same("place in the batch", (recorded.number("batchIndex"), recorded.number("batchSize")), (index, size))
 
     with report.vector(f"{name} M4"):
         sip = read_sip(m4)
         check_clear("M4", sip, "REGISTER", 0, "m4", 2, client.uid.hex(), "server")
         same("M4: Call-ID", sip.call_id, line.call_id)
-        client.check_signature("M4", "m4", T("m4", m1, m2, m3), sip.body)
+        t4 = T("m4", t2, m3)
+        client.check_signature("M4", "m4", t4, sip.body)
         line.cseq["client"] = 2
 
     with report.vector(f"{name} th, ch, keys"):
-        line.th = T("channel", m1, m2, m3, m4)
+        line.th = T("channel", t4, m4)
         same("th", recorded.bytes("th"), line.th)
         shared = agree(recorded, line, client_public, server_public)
         ch = KDF("channel", line.th, 32, *shared)
@@ -914,7 +912,8 @@ def check_resume(recorded, lines):
         body.take(32)  # nonce
         client_public = body.take(32)
         body.take(1184)  # ek
-        same("MAC of R1", body.take(32), MAC("r1", T("r1", r1[:-32]), old.rm))
+        t1 = T("r1", r1[:-32])
+        same("MAC of R1", body.take(32), MAC("r1", t1, old.rm))
         body.end()
 
     with report.vector(f"{name} R2"):
@@ -927,11 +926,12 @@ def check_resume(recorded, lines):
         body.take(32)  # nonce
         server_public = body.take(32)
         body.take(1088)  # ct
-        same("MAC of R2", body.take(32), MAC("r2", T("r2", r1, r2[:-32]), old.rm))
+        t2 = T("r2", t1, r1[-32:], r2[:-32])
+        same("MAC of R2", body.take(32), MAC("r2", t2, old.rm))
         body.end()
 
     with report.vector(f"{name} th, joined and resume keys"):
-        line.th = T("resumed", r1, r2)
+        line.th = T("resumed", t2, r2[-32:])
         same("th", recorded.bytes("th"), line.th)
         shared = agree(recorded, line, client_public, server_public)
         line.j = KDF("resumed", line.th, 32, *shared, old.rk)

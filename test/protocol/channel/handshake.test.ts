@@ -118,7 +118,8 @@ describe("Channel: handshake, both ends face to face", () => {
     const { m1, answer, m4, client, server } = await handshake(ends);
     const T = (word: string, ...parts: Buffer[]) =>
       hash("sha3-256", Buffer.concat([Buffer.from(`feldfon/1 ${word}`), ...parts].map(lp)), "buffer");
-    const th = T("channel", m1, answer.subarray(0, -1032), answer.subarray(-1032), m4);
+    const t2 = T("m2", m1, answer.subarray(0, -1032));
+    const th = T("channel", T("m4", t2, answer.subarray(-1032)), m4);
     const kdf = (word: string, bytes: number, ...ikm: Buffer[]) =>
       Buffer.from(
         hkdfSync("sha256", Buffer.concat(ikm), th, Buffer.concat([Buffer.from(`feldfon/1 ${word}\0`), th]), bytes),
@@ -350,7 +351,7 @@ describe("Channel: handshake, both ends face to face", () => {
         const { m2 } = server.hello(m1);
         const badM2 = Buffer.from(m2);
         bytes.copy(badM2, m2.length - 550 - 4 - 1088 - 32);
-        const answer = Buffer.concat([badM2, await signOne(ends.server, batchLeaf(m1, badM2))]);
+        const answer = Buffer.concat([badM2, await signOne(ends.server, batchLeaf(transcript("m2", m1, badM2)))]);
         assert.equal(await codeOfAsync(() => client.receive(answer)), "bad-point");
         server.wipe();
       });
@@ -371,7 +372,7 @@ describe("Channel: handshake, both ends face to face", () => {
       const m1 = client.start();
       const { m2 } = server.hello(m1);
       const badM2 = flipped(m2, m2.length - 550 - 4 - 100);
-      const m3 = await signOne(ends.server, batchLeaf(m1, badM2));
+      const m3 = await signOne(ends.server, batchLeaf(transcript("m2", m1, badM2)));
       const { m4, channel } = await client.receive(Buffer.concat([badM2, m3]));
       server.offer(m3);
       assert.equal(

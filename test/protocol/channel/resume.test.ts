@@ -34,6 +34,12 @@ function lostLine(ends: Ends): Tickets {
   return { client: client.keepResume()!, server: server.keepResume()! };
 }
 
+/** What R2 carries on from: T("r1", R1 before), R1's MAC. */
+function endOf(r1: Buffer): [Buffer, Buffer] {
+  const body = bodyOf(r1);
+  return [transcript("r1", body.subarray(0, -32)), body.subarray(-32)];
+}
+
 function bodyOf(message: Buffer): Buffer {
   return parseSip(message).body;
 }
@@ -118,9 +124,11 @@ describe("Channel: resume after a lost line", () => {
     const [r1, r2] = [bodyOf(r1Frame), bodyOf(r2Frame)];
     assert.deepEqual([r1.length, r2.length], [2 + 16 + 32 + 32 + 1184 + 32, 2 + 32 + 32 + 1088 + 32]);
     assert.deepEqual(r1.subarray(0, 18), concat(Buffer.of(1, 1), mine.id));
-    assert.deepEqual(r1.subarray(-32), mac("r1", T("r1", r1.subarray(0, -32)), rm));
-    assert.deepEqual(r2.subarray(-32), mac("r2", T("r2", r1, r2.subarray(0, -32)), rm));
-    const th = T("resumed", r1, r2);
+    const t1 = T("r1", r1.subarray(0, -32));
+    assert.deepEqual(r1.subarray(-32), mac("r1", t1, rm));
+    const t2 = T("r2", t1, r1.subarray(-32), r2.subarray(0, -32));
+    assert.deepEqual(r2.subarray(-32), mac("r2", t2, rm));
+    const th = T("resumed", t2, r2.subarray(-32));
     assert.deepEqual(resumed.th, th);
     assert.deepEqual(j, kdf("resumed", th, 32, mlkem!, x25519!, rk));
     assert.deepEqual([c2s, s2c], [kdf("joined c2s", th, 44, j!), kdf("joined s2c", th, 44, j!)]);
@@ -198,7 +206,7 @@ describe("Channel: resume after a lost line", () => {
       const badR2 = rewrite(r2, (sip) => {
         const before = sip.body.subarray(0, -32);
         before.fill(0, 34, 66);
-        sip.body = concat(before, tickets.client.mac("r2", transcript("r2", bodyOf(r1), before)));
+        sip.body = concat(before, tickets.client.mac("r2", transcript("r2", ...endOf(r1), before)));
       });
       assert.equal(
         codeOf(() => client.receive(badR2)),
@@ -323,7 +331,7 @@ describe("Channel: resume after a lost line", () => {
         "malformed",
       );
       const { r2, channel } = newServer().accept(r1, tickets.server);
-      const badR2 = changed(r2, tickets.client, "r2", bodyOf(r1));
+      const badR2 = changed(r2, tickets.client, "r2", ...endOf(r1));
       assert.equal(
         codeOf(() => client.receive(badR2)),
         "malformed",
