@@ -45,6 +45,13 @@ export function putU64(bytes: Buffer, value: number, at: number): void {
   putU32(bytes, value % 0x1_0000_0000, at + 4);
 }
 
+/** @throws {ProtocolError} `malformed` above 2^53 - 1 */
+export function readU64(bytes: Buffer, at: number): number {
+  const value = bytes.readUInt32BE(at) * 0x1_0000_0000 + bytes.readUInt32BE(at + 4);
+  if (!Number.isSafeInteger(value)) throw new ProtocolError("malformed", "an integer above 2^53 - 1 came");
+  return value;
+}
+
 /** u32 length | x */
 export function lp(bytes: Uint8Array): Buffer {
   return concat(u32(bytes.length), bytes);
@@ -132,10 +139,7 @@ export class ByteReader {
 
   /** @throws {ProtocolError} `malformed` above 2^53 - 1 */
   u64(): number {
-    const bytes = this.take(8);
-    const value = bytes.readUInt32BE(0) * 0x1_0000_0000 + bytes.readUInt32BE(4);
-    if (!Number.isSafeInteger(value)) throw new ProtocolError("malformed", `${this.#what}: integer above 2^53 - 1`);
-    return value;
+    return readU64(this.take(8), 0);
   }
 
   lp(): Buffer {

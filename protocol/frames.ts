@@ -38,7 +38,20 @@ export class FrameReader {
    * @throws {ProtocolError} `frame-too-long`, from the header alone, before any body is kept.
    */
   *read(chunk: Uint8Array): Generator<Buffer> {
-    let left = viewOf(chunk);
+    const come = viewOf(chunk);
+    // Mostly a chunk is one frame or several, whole, and nothing has begun before.
+    let at = 0;
+    while (this.pendingBytes === 0 && come.length - at >= HEADER_BYTES) {
+      const end = at + HEADER_BYTES + checkedLength(come.readUInt32BE(at), this.maxBodyBytes);
+      if (end > come.length) break;
+      yield come.subarray(at + HEADER_BYTES, end);
+      at = end;
+    }
+    if (at < come.length) yield* this.#readPieces(at === 0 ? come : come.subarray(at));
+  }
+
+  *#readPieces(come: Buffer): Generator<Buffer> {
+    let left = come;
     for (;;) {
       if (this.#bodyBytes === undefined) {
         if (this.#restBytes + left.length < HEADER_BYTES) break;

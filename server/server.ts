@@ -23,8 +23,10 @@ import { BatchSigner, headSigner } from "./signer.ts";
 import type { Store } from "./store-port.ts";
 import { openTrace, type Trace } from "./trace.ts";
 
-/** How often time limits are looked at. */
-const TICK_MS = 250;
+/** How often the time limits of calls are looked at. */
+const CALLS_TICK_MS = 250;
+/** Those of lines and tickets are 5 s and more, and each look touches every one of them. */
+const LINES_TICK_MS = 1_000;
 /** A handset's time to say that it heard of the shutdown. */
 const SEND_AWAY_MS = 1_000;
 /** Ports tried when any pair of equal TCP and UDP ports will do. */
@@ -63,7 +65,7 @@ export class FeldfonServer {
   /** What all connections stand in. */
   #around: ConnectionSurroundings | undefined;
   #health: Health | undefined;
-  #ticking: NodeJS.Timeout | undefined;
+  #ticking: NodeJS.Timeout[] = [];
   #closing = false;
   readonly #memory = new ProcessMemory();
 
@@ -131,7 +133,7 @@ export class FeldfonServer {
     this.#closing = true;
     this.#listener?.close();
     await Promise.all([...this.#connections].map((connection) => connection.sendAway(SEND_AWAY_MS)));
-    clearInterval(this.#ticking);
+    for (const timer of this.#ticking) clearInterval(timer);
     this.#service?.close();
     await this.#registry.close();
     await this.#relay?.close();
@@ -176,7 +178,10 @@ export class FeldfonServer {
       state: () => this.#state(),
       missing: () => this.#missing(),
     }).catch(portFault("--health-port"));
-    this.#ticking = setInterval(() => this.#tick(), TICK_MS);
+    this.#ticking = [
+      setInterval(() => service.tickCalls(), CALLS_TICK_MS),
+      setInterval(() => this.#tickLines(), LINES_TICK_MS),
+    ];
     listener.on("connection", (socket) => this.#accept(socket));
     listener.on("error", (error) => this.#parts.onFault(error));
   }
@@ -238,10 +243,10 @@ export class FeldfonServer {
     this.#connections.add(connection);
   }
 
-  #tick(): void {
+  #tickLines(): void {
     this.#memory.fit(this.#connections.size);
     for (const connection of this.#connections) connection.tick();
-    this.#service?.tick();
+    this.#service?.tickTickets();
   }
 }
 

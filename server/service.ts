@@ -250,9 +250,12 @@ export class PhoneService implements LineHost, BrokerHost {
     else this.#broker.lineGone(uid);
   }
 
-  tick(): void {
+  tickCalls(): void {
+    this.#broker.tick(this.now());
+  }
+
+  tickTickets(): void {
     const nowMs = this.now();
-    this.#broker.tick(nowMs);
     for (const [id, { ticket, client, untilMs }] of this.#tickets) {
       if (!ticket.spent && (untilMs === undefined || untilMs > nowMs)) continue;
       this.#dropTicket(id, client.uid);

@@ -18,7 +18,7 @@
  * `closed` after `wipe()` or `keepResume()`; `join`, `switchSeal`, `switchOpen`, `relayKey` in a wrong place
  * `out-of-order`.
  */
-import { ByteReader, equalBytes, putU32, putU64 } from "../bytes.ts";
+import { putU32, putU64, readU64 } from "../bytes.ts";
 import { StreamCounter } from "../counters.ts";
 import { kdf, labelled, transcript } from "../crypto/transcript.ts";
 import { ProtocolError, VaultError } from "../errors.ts";
@@ -44,7 +44,6 @@ const STREAM_KEY_BYTES = 44;
 /** In a frame, its header included: where what is sealed begins. */
 const CLEAR_AT = HEADER_BYTES + COUNTER_BYTES;
 
-const ZEROS = Buffer.alloc(PAD_BYTES);
 /** Of the frame that is sealed or opened now. */
 const AAD = Buffer.alloc(CLEAR_AT);
 
@@ -128,13 +127,12 @@ export class SealedChannel {
     const { slot, next } = this.#seal;
     const paddedEnd = CLEAR_AT + paddedBytes(clearBytes);
     const frame = takeFrame(paddedEnd + TAG_BYTES);
-    putU32(frame, frame.length - HEADER_BYTES, 0);
-    putU64(frame, next, HEADER_BYTES);
+    putAad(frame, frame.length - HEADER_BYTES, next);
+    putAad(AAD, frame.length - HEADER_BYTES, next);
     putU32(frame, clearBytes, CLEAR_AT);
     const textAt = CLEAR_AT + LENGTH_BYTES;
     write(frame.subarray(textAt, textAt + clearBytes));
     frame.fill(0, textAt + clearBytes, paddedEnd);
-    AAD.set(frame.subarray(0, CLEAR_AT));
     this.#vault.sealInPlace(slot, next, AAD, frame.subarray(CLEAR_AT));
     this.#seal.advance();
     return frame;
@@ -151,15 +149,14 @@ export class SealedChannel {
     if (paddedLength < PAD_BYTES || paddedLength % PAD_BYTES !== 0) {
       throw new ProtocolError("malformed", `a sealed frame of ${body.length} bytes came, not 24 and a multiple of 256`);
     }
-    const counter = new ByteReader(body, "sealed frame").u64();
+    const counter = readU64(body, 0);
     if (counter !== this.#open.next) {
       throw new ProtocolError("bad-counter", `counter ${counter} came, ${this.#open.next} was expected`);
     }
-    putU32(AAD, body.length, 0);
-    body.copy(AAD, HEADER_BYTES, 0, COUNTER_BYTES);
+    putAad(AAD, body.length, counter);
     this.#unseal(counter, body.subarray(COUNTER_BYTES));
     this.#open.advance();
-    return unpad(body.subarray(COUNTER_BYTES, body.length - TAG_BYTES));
+    return clearOf(body);
   }
 
   /**
@@ -298,12 +295,22 @@ function paddedBytes(clearBytes: number): number {
   return Math.ceil((LENGTH_BYTES + clearBytes) / PAD_BYTES) * PAD_BYTES;
 }
 
-function unpad(padded: Buffer): Buffer {
-  const reader = new ByteReader(padded, "sealed message");
-  const clear = reader.lp();
-  if (paddedBytes(clear.length) !== padded.length) throw new ProtocolError("malformed", "more padding than needed");
-  const rest = reader.rest();
-  if (!equalBytes(rest, ZEROS.subarray(0, rest.length)))
-    throw new ProtocolError("malformed", "padding that is not zero");
-  return clear;
+/** In front of what is sealed: u32 bytes of frame body | u64 counter. */
+function putAad(place: Buffer, bodyBytes: number, counter: number): void {
+  putU32(place, bodyBytes, 0);
+  putU64(place, counter, HEADER_BYTES);
+}
+
+/** @param body opened. @returns the SIP message in it */
+function clearOf(body: Buffer): Buffer {
+  const paddedEnd = body.length - TAG_BYTES;
+  const textAt = COUNTER_BYTES + LENGTH_BYTES;
+  const clearBytes = body.readUInt32BE(COUNTER_BYTES);
+  if (paddedBytes(clearBytes) !== paddedEnd - COUNTER_BYTES) {
+    throw new ProtocolError("malformed", `${clearBytes} bytes came padded to another length than theirs`);
+  }
+  for (let at = textAt + clearBytes; at < paddedEnd; at++) {
+    if (body[at] !== 0) throw new ProtocolError("malformed", "padding that is not zero");
+  }
+  return body.subarray(textAt, textAt + clearBytes);
 }

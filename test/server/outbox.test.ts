@@ -100,7 +100,7 @@ describe("Outbox", () => {
     await turn();
     while (outbox.waitingBytes > 0) wire.take();
     assert.deepEqual(wire.bytes, Buffer.concat([frame(7), large, frame(8)]));
-    for (const pieces of wire.writes) assert.ok(Buffer.concat(pieces).length <= 64 * 1024);
+    for (const pieces of wire.writes) assert.ok(Buffer.concat(pieces).length <= 128 * 1024);
   });
 
   it("gives a frame's memory back when its last byte has gone, and not before", async () => {
@@ -167,7 +167,7 @@ describe("Outbox", () => {
 
   it("is patient with a line that is slow and gets on", async () => {
     const { wire, clock, drops, outbox } = world();
-    outbox.send(frame(1, 640 * 1024));
+    outbox.send(frame(1, 1280 * 1024));
     await turn();
     for (let piece = 0; piece < 10; piece++) {
       await clock.pass(STALL_MS - 1);
