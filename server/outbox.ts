@@ -1,8 +1,8 @@
 /**
- * Frames on their way to one client: gathered by the turn of the loop into one write, bounded in bytes and in time
+ * Frames on their way to one client: what one event has to say is gathered into one write, bounded in bytes and in time
  * (performance.md 1 "we must gather too"; row 003-70). A slow client costs its own line and nobody else's time.
  *
- *     send, send, send --> queue --one turn later--> pieces, corked --writev--> socket
+ *     send, send, send --> queue --when all is said--> pieces, corked --writev--> socket
  *                            | more than the limit           | no piece gone for 10 s
  *                            '------------> dropped <--------'
  */
@@ -36,7 +36,7 @@ export const STALL_MS = 10_000;
 const PIECE_BYTES = 128 * 1024;
 
 export class Outbox {
-  /** Those with something to say: one turn of the loop is enough for all of them. */
+  /** Those with something to say, each behind the event that made them say it. */
   static #waiting: Outbox[] = [];
 
   readonly #wire: Wire;
@@ -104,7 +104,7 @@ export class Outbox {
   #schedule(): void {
     if (this.#scheduled || this.#writingBytes > 0) return;
     this.#scheduled = true;
-    if (Outbox.#waiting.push(this) === 1) setImmediate(Outbox.#flushAll);
+    if (Outbox.#waiting.push(this) === 1) process.nextTick(Outbox.#flushAll);
   }
 
   static #flushAll(): void {
