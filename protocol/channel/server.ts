@@ -35,8 +35,8 @@ import { SealedChannel } from "./sealed.ts";
 
 /** What stands between M1 and M4. */
 interface HalfOpen {
-  /** Until it is sent. */
-  m2?: Buffer;
+  /** The 401, with room for M3. */
+  answer: Buffer;
   /** T("m2", M1, M2). */
   t2: Buffer;
   /** T("m4", t2, M3), what M4 signs. */
@@ -84,9 +84,10 @@ export class ChannelServer {
     // 4. The head is final before it is signed, so Content-Length counts M3 already.
     const room = Buffer.alloc(M3_BYTES);
     const m2Body = Buffer.concat([VERSION_AND_SUITE, nonce, bytes, lp(this.#serverKey.spki), room]);
-    const m2 = clearAnswer(request, 401, m2Body, { random: this.#random }).subarray(0, -M3_BYTES);
+    const answer = clearAnswer(request, 401, m2Body, { random: this.#random });
+    const m2 = answer.subarray(0, -M3_BYTES);
     const t2 = transcript("m2", body, m2);
-    this.#halfOpen = { m2, t2, clientKey, secrets };
+    this.#halfOpen = { answer, t2, clientKey, secrets };
     return { m2, leaf: batchLeaf(t2), clientKey };
   }
 
@@ -95,9 +96,9 @@ export class ChannelServer {
     const halfOpen = this.#met(); // The line may have ended while M3 was being signed.
     this.#supervisor.admit("s:m2");
     halfOpen.t4 = transcript("m4", halfOpen.t2, m3);
-    const m2 = halfOpen.m2!;
-    delete halfOpen.m2;
-    return Buffer.concat([m2, m3]);
+    const { answer } = halfOpen;
+    answer.set(m3, answer.length - M3_BYTES);
+    return answer;
   }
 
   /** 400, after `hello` threw `key-bad`. @returns a whole frame body in clear */

@@ -16,13 +16,14 @@ export const WRAP_BYTES = 512;
 export const MAC_BYTES = 32;
 const LENGTH_BYTES = 4;
 
-/** Labels by word: there are a few dozen words, and each is used again by every line. */
+/** l by word: there are a few dozen words, and each is used again by every line. */
 const labels = new Map<string, Buffer>();
+const END_OF_LABEL = Buffer.of(0);
 
 function labelOf(word: string): Buffer {
   const known = labels.get(word);
   if (known) return known;
-  const label = Buffer.from(`feldfon/1 ${word}\0`, "ascii");
+  const label = Buffer.from(`feldfon/1 ${word}`, "ascii");
   labels.set(word, label);
   return label;
 }
@@ -48,15 +49,15 @@ export function sha3(...parts: Uint8Array[]): Buffer {
 
 /** l | 00 | t */
 export function labelled(word: string, t: Uint8Array): Buffer {
-  return concat(labelOf(word), t);
+  return concat(labelOf(word), END_OF_LABEL, t);
 }
 
 /** T(l, a, b ..): binds a purpose to its inputs, each with its length. @returns 32 bytes */
 export function transcript(word: string, ...parts: Uint8Array[]): Buffer {
-  const label = labelOf(word).subarray(0, -1);
-  const place = placeOf(parts.reduce((bytes, part) => bytes + LENGTH_BYTES + part.length, LENGTH_BYTES + label.length));
+  const all = [labelOf(word), ...parts];
+  const place = placeOf(all.reduce((bytes, part) => bytes + LENGTH_BYTES + part.length, 0));
   let at = 0;
-  for (const part of [label, ...parts]) {
+  for (const part of all) {
     putU32(place, part.length, at);
     place.set(part, at + LENGTH_BYTES);
     at += LENGTH_BYTES + part.length;
