@@ -8,7 +8,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { connectSteps } from "@feldfon/protocol/phone/orders";
 import { readSpeech } from "@feldfon/voice/file-sound";
-import { compareVoice } from "@feldfon/voice/snr";
+import { compareVoicePieces } from "@feldfon/voice/snr";
 import { PROVED } from "./page/steps.ts";
 import { type Line, Program } from "./program.ts";
 import { findVoices } from "./voices.ts";
@@ -21,7 +21,7 @@ export interface CallReport {
   /** Distinct sizes of voice packets, both directions. */
   packetSizes: number[];
   lost: number;
-  /** What was heard at A and at B against what was said to them. */
+  /** What was heard at A and at B against what was said to them, the median of its quarter seconds. */
   snrDb: { a: number; b: number };
   sas: { a: string; b: string };
   /** The ends that reported their keys wiped. */
@@ -46,6 +46,8 @@ export interface DemoOptions {
 
 /** Behind the longest speech: relay, jitter buffer and recording. */
 const TAIL_MS = 1_200;
+/** A machine under heavy load may stand still for a moment; that spoils the voice of this moment, and is no broken demo. */
+const PIECE_SAMPLES = 4_000;
 
 const isEvent =
   (name: string, fits: (line: Line) => boolean = () => true) =>
@@ -225,8 +227,8 @@ async function call(
   for (const { program, folder } of [a, b]) program.send(`record ${join(folder, "rest.wav")}`);
   await new Promise((resolve) => setTimeout(resolve, 300));
   const snrDb = {
-    a: compareVoice(said.b, await readSpeech(heard.a)).snrDb,
-    b: compareVoice(said.a, await readSpeech(heard.b)).snrDb,
+    a: compareVoicePieces(said.b, await readSpeech(heard.a), PIECE_SAMPLES),
+    b: compareVoicePieces(said.a, await readSpeech(heard.b), PIECE_SAMPLES),
   };
   say(`  heard: at A ${snrDb.a} dB, at B ${snrDb.b} dB; keys erased: ${erased.join(", ")}`);
   return {
@@ -294,5 +296,5 @@ function isGood(root: DemoReport["root"], calls: CallReport[]): boolean {
   );
 }
 
-/** 99 is sample for sample; a machine under heavy load may lose a packet or two, and that is not a broken demo. */
-const GOOD_SNR_DB = 10;
+/** 99 is sample for sample. As .ci/check-demo.ts wants it. */
+const GOOD_SNR_DB = 20;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { compareVoice } from "@feldfon/voice/snr";
+import { compareVoice, compareVoicePieces } from "@feldfon/voice/snr";
 import { joined, noise, speech } from "./signals.ts";
 
 const said = speech(1, 16_000);
@@ -66,5 +66,29 @@ describe("Comparison of what was said and heard", () => {
     assert.deepEqual(compareVoice(silence(16_000), said), nothing);
     assert.deepEqual(compareVoice(silence(0), said), nothing);
     assert.deepEqual(compareVoice(said, silence(0)), nothing);
+  });
+
+  describe("piece by piece", () => {
+    const gap = joined(silence(500), said.subarray(0, 7_000), silence(960), said.subarray(7_000));
+
+    it("bears a moment in which nothing came, and the shift behind it", () => {
+      assert.ok(compareVoice(said, gap).snrDb < 20);
+      assert.equal(compareVoicePieces(said, gap, 4_000), 99);
+    });
+
+    it("notices what lasts: noise, another voice, silence, half of it missing", () => {
+      const random = noise(5);
+      const noisy = said.map((sample) => sample + 2_000 * random());
+      for (const [what, heard] of Object.entries({ noisy, other: speech(2, 16_000), silent: silence(16_000) })) {
+        assert.ok(compareVoicePieces(said, heard, 4_000) < 20, what);
+      }
+      assert.ok(compareVoicePieces(said, said.subarray(0, 7_000), 4_000) < 20);
+    });
+
+    it("leaves out what is nearly silent", () => {
+      const paused = joined(said.subarray(0, 4_000), silence(12_000));
+      assert.equal(compareVoicePieces(paused, paused, 4_000), 99);
+      assert.equal(compareVoicePieces(silence(8_000), silence(8_000), 4_000), 0);
+    });
   });
 });
