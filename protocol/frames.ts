@@ -39,45 +39,31 @@ export class FrameReader {
    */
   *read(chunk: Uint8Array): Generator<Buffer> {
     const come = viewOf(chunk);
-    // Mostly a chunk is one frame or several, whole, and nothing has begun before.
     let at = 0;
-    while (this.pendingBytes === 0 && come.length - at >= HEADER_BYTES) {
-      const end = at + HEADER_BYTES + checkedLength(come.readUInt32BE(at), this.maxBodyBytes);
-      if (end > come.length) break;
-      yield come.subarray(at + HEADER_BYTES, end);
-      at = end;
-    }
-    if (at < come.length) yield* this.#readPieces(at === 0 ? come : come.subarray(at));
-  }
-
-  *#readPieces(come: Buffer): Generator<Buffer> {
-    let left = come;
     for (;;) {
+      const end = at + (this.#bodyBytes ?? HEADER_BYTES) - this.#restBytes;
+      if (end > come.length) break;
+      const whole = this.#joined(come.subarray(at, end));
+      at = end;
       if (this.#bodyBytes === undefined) {
-        if (this.#restBytes + left.length < HEADER_BYTES) break;
-        const header = this.#join(left, HEADER_BYTES);
-        left = header.left;
-        this.#bodyBytes = checkedLength(header.taken.readUInt32BE(), this.maxBodyBytes);
+        this.#bodyBytes = checkedLength(whole.readUInt32BE(), this.maxBodyBytes);
+      } else {
+        this.#bodyBytes = undefined;
+        yield whole;
       }
-      if (this.#restBytes + left.length < this.#bodyBytes) break;
-      const body = this.#join(left, this.#bodyBytes);
-      left = body.left;
-      this.#bodyBytes = undefined;
-      yield body.taken;
     }
-    if (left.length === 0) return;
-    this.#rest.push(left);
-    this.#restBytes += left.length;
+    if (at === come.length) return;
+    this.#rest.push(come.subarray(at));
+    this.#restBytes += come.length - at;
   }
 
-  /** The next n bytes: what was kept, and the first of what has come. Both together are enough. */
-  #join(come: Buffer, n: number): { taken: Buffer; left: Buffer } {
-    const missing = n - this.#restBytes;
-    const left = come.subarray(missing);
-    const taken = this.#rest.length === 0 ? come.subarray(0, n) : concat(...this.#rest, come.subarray(0, missing));
+  /** What was kept, and what it waited for. */
+  #joined(last: Buffer): Buffer {
+    if (this.#rest.length === 0) return last;
+    const whole = concat(...this.#rest, last);
     this.#rest = [];
     this.#restBytes = 0;
-    return { taken, left };
+    return whole;
   }
 }
 

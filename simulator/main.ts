@@ -136,7 +136,10 @@ function tableOf({ ok, steps, calls, vault }: DemoReport): string {
     ...calls.flatMap((call, at): [string, string][] => [
       [`call ${at + 1}: set up`, `${call.setupMs} ms`],
       [`call ${at + 1}: packets`, `${call.packets} of ${call.packetSizes.join(" and ")} bytes, ${call.lost} lost`],
-      [`call ${at + 1}: voice at A, B`, `${call.snrDb.a} dB, ${call.snrDb.b} dB against what was said (99 = equal)`],
+      [
+        `call ${at + 1}: voice at A, B`,
+        `${call.snrDb.a} dB, ${call.snrDb.b} dB against what was said, median of quarter seconds (99 = equal)`,
+      ],
       [`call ${at + 1}: numbers`, call.sas.a === call.sas.b ? call.sas.a : `${call.sas.a} AND ${call.sas.b}`],
       [`call ${at + 1}: keys erased`, call.erased.join(", ")],
     ]),

@@ -77,7 +77,7 @@ const SENTENCES: Readonly<Record<string, string>> = {
   "wrong-library": "the vault was built for another OpenSSL than it carries: build it anew",
 };
 
-/** What one vault can do, as napi/*.c gives it. Byte arguments are Uint8Arrays; the last of `seal` and its like is written to. */
+/** What one vault can do, as napi/*.c gives it. Byte arguments are Uint8Arrays; the last of `seal`, `wrap` and their like is written to. */
 export interface NativeRealm {
   status(): {
     secretMemory: boolean;

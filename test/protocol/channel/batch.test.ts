@@ -146,6 +146,7 @@ describe("Channel: one signature for a batch (M3)", () => {
   it("takes a leaf from what M1 and M2 say together", () => {
     const t2 = transcript("m2", Buffer.from("m1"), Buffer.from("m2"));
     assert.deepEqual(batchLeaf(t2), sha3(Buffer.concat([Buffer.of(0), t2])));
+    assert.notDeepEqual(t2, transcript("m2", Buffer.from("m1m"), Buffer.from("2")));
   });
 });
 
