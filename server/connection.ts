@@ -24,6 +24,7 @@ import { Outbox } from "./outbox.ts";
 import type { Closable, PhoneService } from "./service.ts";
 import type { BatchSigner } from "./signer.ts";
 import type { Trace } from "./trace.ts";
+import type { Turns } from "./turns.ts";
 
 /** Stands in R1's head. */
 const RESUME_LINE = "\r\nFeldfon: r1\r\n";
@@ -32,6 +33,8 @@ export interface ConnectionSurroundings {
   vault: Vault;
   serverKey: PublicKey;
   signer: BatchSigner;
+  /** Of those whose line was lost and who are back. */
+  returns: Turns;
   admission: Admission;
   service: PhoneService;
   metrics: Metrics;
@@ -123,7 +126,9 @@ export class Connection implements Closable {
     else this.#read(bodies);
   }
 
+  /** Once a second. */
   tick(): void {
+    this.#outbox.tick();
     if (this.#over) return;
     try {
       if (this.#line) this.#line.tick();
@@ -204,15 +209,18 @@ export class Connection implements Closable {
     this.#begin(channel, client, callId, 2, false);
   }
 
-  #resume(body: Buffer): void {
-    const { vault, service, admission } = this.#around;
+  /** R1 and R2 of all who come back together, one behind the other. */
+  async #resume(body: Buffer): Promise<void> {
+    const { vault, service, admission, returns } = this.#around;
     this.#trace("REGISTER r1", body.length, "received");
     const half = new ResumeServer({ vault });
-    const kept = service.ticket(ResumeServer.idOf(body));
+    const id = ResumeServer.idOf(body);
+    if (service.ticket(id)) await returns.next();
+    if (this.#over) return;
+    const kept = service.ticket(id);
     if (!kept) {
       this.#send(half.refusal481(body), "481 r1");
-      void this.#end();
-      return;
+      return await this.#end();
     }
     const { r2, channel, callId } = half.accept(body, kept.ticket);
     admission.prove(this.#place);

@@ -7,7 +7,6 @@
  *                            '------------> dropped <--------'
  */
 import { giveBack } from "@feldfon/protocol/frame-memory";
-import { type Clock, systemClock, type Timer } from "./clock.ts";
 
 /** What an outbox needs of a net.Socket. */
 export interface Wire {
@@ -18,20 +17,19 @@ export interface Wire {
   destroy(): unknown;
 }
 
-/** `outbox-full`: more waits than the limit. `no-progress`: nothing went out for 10 s, or up to 20 after something did. */
+/** `outbox-full`: more waits than the limit. `no-progress`: nothing went out for 10 s. */
 export type DropReason = "outbox-full" | "no-progress";
 
 export interface OutboxOptions {
   wire: Wire;
   /** Told once; the wire is destroyed already. */
   onDrop: (reason: DropReason) => void;
-  clock?: Clock;
   limitBytes?: number;
-  stallMs?: number;
 }
 
 export const OUTBOX_BYTES = 4 * 1024 * 1024;
-export const STALL_MS = 10_000;
+/** Seconds. */
+export const STALL_TICKS = 10;
 /** Handed to the socket at a time; so a line that takes 12.8 kB/s still shows progress; a call takes 34. */
 const PIECE_BYTES = 128 * 1024;
 
@@ -41,8 +39,6 @@ export class Outbox {
 
   readonly #wire: Wire;
   readonly #onDrop: (reason: DropReason) => void;
-  readonly #clock: Clock;
-  readonly #stallMs: number;
   /** Raised for a large directory: two snapshots have to fit. */
   limitBytes: number;
 
@@ -54,17 +50,14 @@ export class Outbox {
   /** Their last piece is on its way. */
   #going: Buffer[] = [];
   #scheduled = false;
-  #stall: Timer | undefined;
-  /** Something has gone, or begun to go, since the timer was set. */
-  #moved = false;
+  /** Since a piece has gone. */
+  #stillTicks = 0;
   #state: "open" | "ending" | "over" = "open";
   readonly #onOver: (() => void)[] = [];
 
-  constructor({ wire, onDrop, clock = systemClock, limitBytes = OUTBOX_BYTES, stallMs = STALL_MS }: OutboxOptions) {
+  constructor({ wire, onDrop, limitBytes = OUTBOX_BYTES }: OutboxOptions) {
     this.#wire = wire;
     this.#onDrop = onDrop;
-    this.#clock = clock;
-    this.#stallMs = stallMs;
     this.limitBytes = limitBytes;
   }
 
@@ -90,6 +83,11 @@ export class Outbox {
     return new Promise((resolve) => this.#onOver.push(resolve));
   }
 
+  /** Once a second; 10 s on the way is what a piece has. A timer for each line would wake the loop for each. */
+  tick(): void {
+    if (this.#writingBytes > 0 && ++this.#stillTicks > STALL_TICKS) this.#drop("no-progress");
+  }
+
   /** The line is closed: forgets everything. */
   discard(): void {
     this.#state = "over";
@@ -97,7 +95,6 @@ export class Outbox {
     this.#going = [];
     this.#queuedBytes = 0;
     this.#writingBytes = 0;
-    this.#clock.clearTimeout(this.#stall);
     for (const resolve of this.#onOver.splice(0)) resolve();
   }
 
@@ -120,7 +117,6 @@ export class Outbox {
       if (this.#state === "ending") this.#finish();
       return;
     }
-    this.#watch();
     const first = this.#take();
     if (this.#queue.length === 0) {
       this.#wire.write(first, this.#written);
@@ -162,20 +158,9 @@ export class Outbox {
     this.#writingBytes = 0;
     for (const frame of this.#going) giveBack(frame);
     this.#going = [];
-    this.#moved = true;
+    this.#stillTicks = 0;
     if (this.#queue.length > 0 || this.#state === "ending") this.#flush();
   };
-
-  /** Each piece that goes gives the next one its time. One timer outlives many pieces: a wire that works never sees it. */
-  #watch(): void {
-    this.#moved = this.#stall !== undefined;
-    this.#stall ??= this.#clock.setTimeout(() => {
-      this.#stall = undefined;
-      if (this.#writingBytes === 0) return;
-      if (this.#moved) this.#watch();
-      else this.#drop("no-progress");
-    }, this.#stallMs);
-  }
 
   #finish(): void {
     this.#wire.end();

@@ -22,11 +22,14 @@ import type { Settings } from "./settings.ts";
 import { BatchSigner, headSigner } from "./signer.ts";
 import type { Store } from "./store-port.ts";
 import { openTrace, type Trace } from "./trace.ts";
+import { Turns } from "./turns.ts";
 
 /** How often the time limits of calls are looked at. */
 const CALLS_TICK_MS = 250;
 /** Those of lines and tickets are 5 s and more, and each look touches every one of them. */
 const LINES_TICK_MS = 1_000;
+/** Whoever comes back alone waits for nobody; of many each waits at most this long (voice goes on meanwhile). */
+const RETURN_WINDOW_MS = 100;
 /** A handset's time to say that it heard of the shutdown. */
 const SEND_AWAY_MS = 1_000;
 /** Ports tried when any pair of equal TCP and UDP ports will do. */
@@ -157,6 +160,7 @@ export class FeldfonServer {
       service,
       serverKey: this.serverKey,
       signer: this.#signer,
+      returns: new Turns({ windowMs: RETURN_WINDOW_MS }),
       admission: this.#admission,
       metrics: this.#metrics,
       trace: this.#trace,

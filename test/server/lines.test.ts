@@ -38,6 +38,11 @@ class Cable {
     return cable;
   }
 
+  /** The handset's chunks that wait. */
+  get held(): number {
+    return this.#held.length;
+  }
+
   get port(): number {
     return (this.#listener.address() as AddressInfo).port;
   }
@@ -200,6 +205,26 @@ describe("lines of a running server", function () {
       await call(anna, berta);
       await hangUp(anna, berta);
       assertNothingMoved();
+    });
+
+    it("may go again while their R1 waits for others': nothing remains of it", async () => {
+      await hangUp(anna, berta);
+      const slots = () => house.serverVault.status().slotsInUse;
+      const before = slots();
+      const back = once(anna.told, "connected");
+      cable.chunksLet = 0;
+      cable.loseNear();
+      while (cable.held === 0) await pause(1);
+      await berta.comeBack(); // at once; who comes next waits up to 100 ms
+      cable.release();
+      await pause(10);
+      for (const end of Object.values(cable.pairs[1]!)) end.destroy();
+      await back;
+      await until(lines, 2);
+      assert.equal(slots(), before);
+      assertNothingMoved();
+      await call(berta, anna);
+      await hangUp(anna, berta);
     });
 
     for (const order of [

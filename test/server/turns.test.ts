@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { Turns } from "@feldfon/server/turns";
+import { ManualClock } from "./manual-clock.ts";
 
 describe("turns", () => {
   it("come four to a turn of the loop, in the order they were asked for", async () => {
@@ -24,5 +25,62 @@ describe("turns", () => {
     assert.equal(mine, false);
     await next;
     await turns.next();
+  });
+
+  describe("with a window", () => {
+    const WINDOW_MS = 100;
+    let clock: ManualClock;
+    let happened: string;
+    let come: (names: string) => void;
+
+    beforeEach(() => {
+      clock = new ManualClock();
+      happened = "";
+      const turns = new Turns({ clock, windowMs: WINDOW_MS });
+      come = (names) => {
+        for (const name of names) {
+          void turns.next().then(() => {
+            happened += name;
+          });
+        }
+      };
+    });
+
+    it("come at once for who comes alone", async () => {
+      for (const name of "abc") {
+        come(name);
+        await clock.settle();
+        assert.ok(happened.endsWith(name));
+        await clock.pass(WINDOW_MS);
+      }
+    });
+
+    it("come together for those who come soon behind, at the end of the window", async () => {
+      come("a");
+      await clock.settle();
+      come("bc");
+      await clock.pass(WINDOW_MS / 2);
+      come("d");
+      await clock.pass(WINDOW_MS / 2 - 1);
+      assert.equal(happened, "a");
+      await clock.pass(1);
+      assert.equal(happened, "abcd");
+      come("e");
+      await clock.pass(WINDOW_MS - 1);
+      assert.equal(happened, "abcd", "their turn began a window of its own");
+      await clock.pass(1);
+      assert.equal(happened, "abcde");
+    });
+
+    it("take those along who come while they go on, and leave no timer behind", async () => {
+      come("abcdefg");
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      assert.equal(happened, "abcd");
+      come("hij");
+      await clock.settle();
+      assert.equal(happened, "abcdefghij");
+      await clock.pass(10 * WINDOW_MS);
+      assert.equal(clock.pending, 0);
+    });
   });
 });
