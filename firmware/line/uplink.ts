@@ -168,6 +168,8 @@ export class Uplink {
         if (this.#line) {
           await this.#line.receive(body);
         } else {
+          // M4 and join go out in one piece: the server wakes once for both.
+          socket.cork();
           const line = await half(body);
           if (turn !== this.#turn) {
             line.channel.wipe();
@@ -177,6 +179,7 @@ export class Uplink {
           this.#stepUntilMs = Number.POSITIVE_INFINITY;
           frames.maxBodyBytes = MAX_BODY_BYTES;
           this.#line.start();
+          socket.uncork();
         }
         if (turn === this.#turn && this.#line?.ended) {
           this.#orderly = this.#ended(undefined);
