@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+import { type AddressInfo, connect, createServer, type Server, Socket } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { ChannelClient } from "@feldfon/protocol/channel/client";
 import { encodeFrame, FrameReader } from "@feldfon/protocol/frames";
@@ -146,6 +146,21 @@ describe("lines of a running server", function () {
       ],
     );
   }
+
+  it("hear M4 and join in one piece", async () => {
+    await open();
+    const together = sinon.spy(Socket.prototype, "_writev");
+    try {
+      await joined(1);
+      const ofHandset = together.getCalls().filter(({ thisValue }) => thisValue.remotePort === house.server.port);
+      assert.deepEqual(
+        ofHandset.map(({ args: [pieces] }) => pieces.length),
+        [2],
+      );
+    } finally {
+      together.restore();
+    }
+  });
 
   describe("whose loss only the handset has noticed", () => {
     let cable: Cable;
