@@ -28,7 +28,7 @@ export interface OutboxOptions {
 }
 
 export const OUTBOX_BYTES = 4 * 1024 * 1024;
-/** Seconds. */
+/** A tick is a second: 10 to 11 s. */
 export const STALL_TICKS = 10;
 /** Handed to the socket at a time; so a line that takes 12.8 kB/s still shows progress; a call takes 34. */
 const PIECE_BYTES = 128 * 1024;
@@ -83,7 +83,7 @@ export class Outbox {
     return new Promise((resolve) => this.#onOver.push(resolve));
   }
 
-  /** Once a second; 10 s on the way is what a piece has. A timer for each line would wake the loop for each. */
+  /** Once a second. A timer for each line would wake the loop for each. */
   tick(): void {
     if (this.#writingBytes > 0 && ++this.#stillTicks > STALL_TICKS) this.#drop("no-progress");
   }

@@ -22,7 +22,7 @@ export interface TurnsOptions {
 export class Turns {
   readonly #clock: Clock;
   readonly #windowMs: number;
-  #waiting: (() => void)[] = [];
+  readonly #waiting: (() => void)[] = [];
   #turning = false;
   #window: Timer | undefined;
 

@@ -405,6 +405,28 @@ describe("lines of a running server", function () {
       await hangUp(anna, deaf);
     });
 
+    it("are lost when nothing has gone for 10 s, though their box has room", async () => {
+      const clock = sinon.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+      try {
+        await open();
+        const [anna, deaf] = [await joined(1), await joined(2)];
+        deaf.stall(true);
+        const line = deaf.line!;
+        const dropped = 'outbox_drops_total{reason="no-progress"}';
+        for (let round = 0; (await metric(dropped)) === 0; round++) {
+          assert.ok(round < 100, "all of it still fits into the system's buffers");
+          for (let n = 0; n < 1_000; n++) void line.path(1, 0, 60_000);
+          await pause(100);
+          clock.tick(11_000);
+        }
+        assert.equal(await metric('outbox_drops_total{reason="outbox-full"}'), 0);
+        assert.equal(await metric(lines), 1);
+        assert.equal(anna.connected, true);
+      } finally {
+        clock.restore();
+      }
+    });
+
     it("get one change at a time while the others get all, and are lost after 30 s without an answer", async () => {
       const clock = sinon.useFakeTimers({ now: Date.now(), toFake: ["Date"] });
       try {
