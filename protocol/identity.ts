@@ -46,14 +46,14 @@ export function uidOfSshLine(line: string): Uid {
 
 /** A key object takes 4 KiB and a tenth of a verification to make; a handset verifies for its server and some others. */
 const KEY_OBJECTS_KEPT = 64;
-/** The one used longest ago comes first. */
-const keyObjects = new Map<PublicKey, KeyObject>();
+/** The one used longest ago comes first. By uid: a handset reads its server's key anew on each line. */
+const keyObjects = new Map<Uid, KeyObject>();
 
 function keyObjectOf(key: PublicKey): KeyObject {
   // PEM, and the options on the key object itself: whether something else is a key object, Node 24 learns by throwing.
-  const keyObject = keyObjects.get(key) ?? Object.assign(createPublicKey(key.pem), PSS);
-  keyObjects.delete(key);
-  keyObjects.set(key, keyObject);
+  const keyObject = keyObjects.get(key.uid) ?? Object.assign(createPublicKey(key.pem), PSS);
+  keyObjects.delete(key.uid);
+  keyObjects.set(key.uid, keyObject);
   if (keyObjects.size > KEY_OBJECTS_KEPT) keyObjects.delete(keyObjects.keys().next().value!);
   return keyObject;
 }
