@@ -1,14 +1,16 @@
 /**
- * The product's vault with two savings, so that one process has hundreds of handsets connect each second; the server
- * cannot tell the difference:
+ * The product's vault with three savings, so that one process has hundreds of handsets connect each second; the server
+ * does for them what it does for any other:
  *
  *     private operations   quick ones (smooth-key.ts); signatures are real, and so is what they open
+ *     ephemeral keys       the same for every line
  *     long frames          only their beginning is decrypted, no tag is checked: what a TrustingFollower reads
  */
 import { createDecipheriv, createSecretKey } from "node:crypto";
 import { PAD_BYTES } from "@feldfon/protocol/channel/sealed";
 import { VaultError } from "@feldfon/protocol/errors";
-import type { KeyPair, Slot } from "@feldfon/protocol/vault";
+import type { Ephemeral, KeyPair, Slot } from "@feldfon/protocol/vault";
+import { type Algorithm, generate } from "@feldfon/vault/agreement";
 import { NodeVault, type VaultTables, vaultTables } from "@feldfon/vault/node";
 import { SmoothKey } from "./smooth-key.ts";
 
@@ -24,6 +26,7 @@ const BEGINNING_BYTES = 2_048;
 export class QuickVault extends NodeVault {
   readonly #tables: VaultTables;
   readonly #keys = new WeakMap<KeyPair, SmoothKey>();
+  readonly #agreement = { x25519: generate("x25519"), "ml-kem-768": generate("ml-kem-768") };
 
   constructor() {
     const tables = vaultTables();
@@ -51,6 +54,12 @@ export class QuickVault extends NodeVault {
     const slot = Object.freeze({ use: "derive" }) as unknown as Slot<"derive">;
     const bytes = Buffer.from(clear.subarray(SECRET_PREFIX.length));
     return this.#tables.slots.put(slot, { use: "derive", bytes, counter: 0 });
+  }
+
+  override makeEphemeral<Asked extends Algorithm>(algorithm: Asked): Ephemeral<Asked> {
+    const { privateKey, publicKey } = this.#agreement[algorithm];
+    const ephemeral = Object.freeze({ algorithm, publicKey }) as unknown as Ephemeral<Asked>;
+    return this.#tables.ephemerals.put(ephemeral, { algorithm, privateKey });
   }
 
   /** Of a long frame its beginning, and zeros where padding may be; between them anything. */

@@ -9,6 +9,16 @@ import type { ServerPlace } from "./handset.ts";
 import type { CrowdAnswer, CrowdQuestion } from "./remote.ts";
 import { serverEnvironment } from "./server-process.ts";
 
+/**
+ * Every 64 MiB of received directories V8 would collect the whole heap, several times a second; here they count as
+ * everything else does, and the heap is collected when 256 MiB are full. Takes a third off a joiner.
+ */
+const NODE_FLAGS = [
+  "--external-memory-accounted-in-global-limit",
+  "--initial-old-space-size=256",
+  "--max-semi-space-size=32",
+];
+
 export class RemoteCrowd {
   readonly #child: ChildProcess;
   readonly #ended: Promise<never>;
@@ -25,6 +35,7 @@ export class RemoteCrowd {
   static async start(place: ServerPlace, { from, count }: { from: number; count: number }): Promise<RemoteCrowd> {
     const args = [place.port, place.uid, from, count].map(String);
     const child = fork(path.join(import.meta.dirname, "remote.ts"), args, {
+      execArgv: NODE_FLAGS,
       env: serverEnvironment(),
       stdio: ["ignore", "ignore", "inherit", "ipc"],
     });
