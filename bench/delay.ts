@@ -10,8 +10,8 @@
  * Whoever joins has left before, so every join is a new row, a new head and a delta for everyone; 600 are present at the
  * beginning of a round and 1,400 at its end.
  *
- * The handsets sign and open with quick keys, read the beginning of long frames and recompute no root
- * (load/quick-vault.ts, trusting-follower.ts): the server sees and does the same.
+ * The handsets sign and open with quick keys, share their ephemeral ones, read the beginning of long frames and
+ * recompute no root (load/quick-vault.ts, trusting-follower.ts): the server does the same.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { atMost, median, round, stated } from "./load/figures.ts";

@@ -16,8 +16,8 @@
  * OPENSSL_ia32cap=:~0x200000 in front takes AVX-512 IFMA from both: a private operation costs twice as much then, as it
  * does on older and on smaller processors.
  *
- * The driver's handsets sign and open with quick keys and read the beginning of long frames (load/quick-vault.ts): the
- * server sees and does the same, and two cores hold both ends.
+ * The driver's handsets sign and open with quick keys, share their ephemeral ones and read the beginning of long frames
+ * (load/quick-vault.ts): the server does the same, and two cores hold both ends.
  */
 import { type ChildProcess, execFile, fork } from "node:child_process";
 import { once } from "node:events";

@@ -7,6 +7,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { procStat, stolenPercentBetween } from "./stolen.ts";
 
 export interface Figure {
   name: string;
@@ -59,16 +60,6 @@ function machine(): Record<string, string | number> {
     node: process.versions.node,
     openssl: process.versions.openssl ?? "none",
   };
-}
-
-/** CPU time of the machine so far, in ticks (proc(5), /proc/stat): what ran here, and what its host gave to others. */
-function ticks(): { ran: number; stolen: number } {
-  const [user, nice, system, , , irq, softirq, stolen] = readFileSync("/proc/stat", "latin1")
-    .split("\n", 1)[0]!
-    .split(/ +/)
-    .slice(1)
-    .map(Number) as [number, number, number, number, number, number, number, number];
-  return { ran: user + nice + system + irq + softirq, stolen };
 }
 
 /** Whole numbers from 1,000 up, four digits below. */
@@ -125,12 +116,9 @@ async function main(args: readonly string[]): Promise<number> {
   }
 
   const { run } = (await import(`./${name}.ts`)) as { run(): Promise<Result> };
-  const before = ticks();
+  const before = procStat();
   const result = await run();
-  const after = ticks();
-  // A run of which the host's other guests took a good part says more about them than about us.
-  const stolen = after.stolen - before.stolen;
-  const stolenPercent = Number(((100 * stolen) / (after.ran - before.ran + stolen || 1)).toPrecision(2));
+  const stolenPercent = stolenPercentBetween(before, procStat());
   // A bench that says what it wants also says whether it got it.
   const bad = result.figures.filter((figure) => figure.ok === false || (figure.wanted !== undefined && !figure.ok));
   if (args.includes("--json")) {

@@ -17,6 +17,7 @@ import {
 } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { stolenPercentBetween } from "../bench/stolen.ts";
 
 const ROOT = path.join(import.meta.dirname, "..");
 const COMMANDS = readdirSync(path.join(ROOT, "bin")).filter((name) => name !== "feldfon-node");
@@ -303,7 +304,7 @@ describe("Ground", () => {
 
     /** bench/main.ts beside a bench of our own making. */
     function withBench(figures: object[]): string {
-      cpSync(path.join(ROOT, "bench/main.ts"), path.join(folder, "main.ts"));
+      for (const file of ["main.ts", "stolen.ts"]) cpSync(path.join(ROOT, "bench", file), path.join(folder, file));
       writeFileSync(path.join(folder, "package.json"), '{"type":"module"}');
       writeFileSync(
         path.join(folder, "walk.ts"),
@@ -333,6 +334,16 @@ describe("Ground", () => {
       assert.equal(name, "walk");
       assert.equal(figures[0].value, 12345.6);
       assert.equal(machine.node, process.versions.node);
+      const stolen = /([\d.]+) % of its CPU time went to the host's other guests$/m.exec(table.stdout)?.[1];
+      for (const percent of [Number(stolen), machine.stolenPercent]) assert.ok(percent >= 0 && percent <= 100);
+    });
+
+    it("tells what the host's other guests took of the time that was wanted, waiting apart", () => {
+      //               user nice system idle iowait irq softirq steal guest
+      const before = "cpu  100 20 30 4000 500 6 7 80 9 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
+      const after = "cpu  130 30 40 9000 900 9 14 100 19 0\ncpu0 9 9 9 9 9 9 9 9 9 9\n";
+      assert.equal(stolenPercentBetween(before, after), 25);
+      assert.equal(stolenPercentBetween(before, before), 0);
     });
 
     it("ends with 1 when a figure is not what is wanted", () => {

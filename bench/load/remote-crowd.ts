@@ -1,6 +1,7 @@
 /**
  * A crowd in a process of its own (remote.ts), seen from the driver. It steps back (nice 19): on a small machine it would
- * otherwise take the time that is measured. Its memory is the server's kind: frames of megabytes come and go.
+ * otherwise take the time that is measured. What is not V8's heap is kept as the server's is: frames of megabytes come
+ * and go.
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
