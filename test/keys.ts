@@ -10,3 +10,14 @@ export function keyPath(n: number): Promise<string> {
 export async function testKeyPair(vault: Vault, n: number): Promise<KeyPair> {
   return vault.loadKeyPair(await keyPath(n));
 }
+
+/**
+ * A ciphertext whose number is smaller than 2^4088, as one in 256 is. Without its zero it stays the same number, and
+ * OpenSSL takes it, but RFC 8017 §7.1.2 (step 1) wants as many bytes as the modulus has.
+ */
+export function withZeroFirst(encrypt: () => Buffer): Buffer {
+  for (;;) {
+    const bytes = encrypt();
+    if (bytes[0] === 0) return bytes;
+  }
+}

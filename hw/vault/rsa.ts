@@ -16,6 +16,8 @@ import { readPrivately, writeWhole } from "./private-files.ts";
 import { readSpki } from "./spki.ts";
 
 export const MODULUS_BITS = 4096;
+/** A signature and what is sealed have as many, leading zeros too (RFC 8017 §7.1.2, §8.1.2, step 1); OpenSSL takes fewer. */
+const MODULUS_BYTES = MODULUS_BITS / 8;
 export const PUBLIC_EXPONENT = 65537;
 const OAEP = { padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: "sha256" };
 const PSS = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 };
@@ -39,6 +41,7 @@ export function oaepSeal(spki: Uint8Array, label: Uint8Array, clear: Uint8Array)
 
 /** What `pssSign` makes. @param spki DER SubjectPublicKeyInfo @throws {VaultError} `bad-key` */
 export function pssVerifies(spki: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
+  if (signature.length !== MODULUS_BYTES) return false;
   return verify("sha256", message, Object.assign(publicKeyOf(spki), PSS), signature);
 }
 
@@ -61,12 +64,13 @@ export function oaepKey(privateKey: KeyObject): webcrypto.CryptoKey {
   return privateKey.toCryptoKey({ name: "RSA-OAEP", hash: "SHA-256" }, false, ["decrypt"]);
 }
 
-/** Off the event loop. @returns undefined whatever the cause */
+/** RSAES-OAEP, SHA-256, off the event loop. @returns undefined whatever the cause */
 export async function oaepOpen(
   key: webcrypto.CryptoKey,
   label: Uint8Array,
   sealed: Uint8Array,
 ): Promise<Buffer | undefined> {
+  if (sealed.length !== MODULUS_BYTES) return undefined;
   try {
     return Buffer.from(await subtle.decrypt({ name: "RSA-OAEP", label: Buffer.from(label) }, key, Buffer.from(sealed)));
   } catch {

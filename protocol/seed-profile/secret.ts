@@ -77,10 +77,13 @@ export function wrapSecret(secret: Secret, owner: PublicKey): Buffer {
 
 /** @throws {ProtocolError} `unreadable`, the same for every cause */
 export function unwrapSecret(wrapped: Uint8Array, owner: KeyObject): Secret {
+  const refused = () => unreadable("a wrapped secret came that this key does not open");
+  // OpenSSL would take one whose leading zeros are gone; RFC 8017 §7.1.2 (step 1) does not.
+  if (wrapped.length !== WRAPPED_BYTES) throw refused();
   try {
     return extractSecret(privateDecrypt({ key: owner, ...OAEP }, wrapped));
   } catch {
-    throw unreadable("a wrapped secret came that this key does not open");
+    throw refused();
   }
 }
 

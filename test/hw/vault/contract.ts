@@ -27,7 +27,7 @@ import { VaultError } from "@feldfon/protocol/errors";
 import { PublicKey } from "@feldfon/protocol/identity";
 import type { Ephemeral, KeyPair, MediaProfile, Slot, SlotUse, Vault } from "@feldfon/protocol/vault";
 import fc from "fast-check";
-import { keyPath } from "../../keys.ts";
+import { keyPath, withZeroFirst } from "../../keys.ts";
 import { keyFileContract } from "./key-file-contract.ts";
 
 const PREFIX = Buffer.from("+++secret+++");
@@ -397,6 +397,7 @@ export function vaultContract(name: string, make: () => Vault): void {
           "OAEP with SHA-1": oaep(file, knownSecret(), { hash: "sha1" }),
           "PKCS #1 v1.5": publicEncrypt({ key: file, padding: constants.RSA_PKCS1_PADDING }, knownSecret()),
           "a byte missing": good.subarray(1),
+          "a zero missing at its front": withZeroFirst(() => oaep(file, knownSecret())).subarray(1),
           "a byte too many": Buffer.concat([Buffer.of(0), good]),
           "no bytes": NOTHING,
           zeros: Buffer.alloc(512),

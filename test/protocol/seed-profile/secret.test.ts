@@ -13,6 +13,7 @@ import {
   wrapSecret,
 } from "@feldfon/protocol/seed-profile/secret";
 import fc from "fast-check";
+import { withZeroFirst } from "../../keys.ts";
 import { ownerOf } from "./owner.ts";
 
 const vectors = JSON.parse(readFileSync(new URL("../../vectors/seeds.json", import.meta.url), "utf8")).secret;
@@ -143,6 +144,7 @@ describe("a wrapped secret", () => {
       withoutPrefix,
       underSha1,
       wrapped.subarray(1),
+      withZeroFirst(() => wrapSecret(secret, alice.key)).subarray(1),
       Buffer.alloc(0),
       Buffer.alloc(512, 0xff),
     ].map((wrong) => {
